@@ -1,0 +1,1 @@
+"""ToyNet: a lab bench for convolutional image classifiers."""

@@ -1,0 +1,1 @@
+"""Floor 2: augmentation of whole batches, one independent draw per image."""

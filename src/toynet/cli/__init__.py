@@ -1,0 +1,1 @@
+"""Floor 9: the command line. Only this package prints, parses arguments or exits."""

@@ -1,0 +1,1 @@
+"""Floor 0: errors, seeds, files, records, environment. Imports nothing of ToyNet above itself."""

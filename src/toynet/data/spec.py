@@ -1,0 +1,25 @@
+"""The `[data]` table of a recipe."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from toynet.core.records import Record
+
+Protocol = Literal["standard", "report", "full"]
+
+
+class DataSpec(Record):
+    """Which images, and which of them validate."""
+
+    name: str = "cifar10"
+    """`cifar10`, `cifar100`, `glyphs`, `glyphs:COUNT`, `folder:PATH` or `npz:PATH`."""
+
+    protocol: Protocol = "standard"
+    """`standard`: a stratified tenth of train validates; `report`: the first fifth; `full`: none."""
+
+    split_seed: Annotated[int, Field(ge=0)] = 2021
+    """Draws the standard split. Not the run's seed, so that replicates share their validation images."""
+
+    size: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Side in pixels that images are brought to; none keeps what arrays have, and means 32 for folders."""

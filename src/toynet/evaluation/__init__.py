@@ -1,0 +1,1 @@
+"""Floor 3: logits, metrics, and what the curves say."""

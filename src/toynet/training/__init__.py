@@ -1,0 +1,1 @@
+"""Floor 3: losses, optimisers, schedules, precision, checkpoints and the loop."""
