@@ -6,24 +6,26 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from toynet.core.errors import ToyNetError
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write `path` so that a reader sees the old content or the new, never a part.
-
-    The bytes go to a neighbour file, are flushed to the disk, and take the name in one rename.
-    """
+    """Write `data` to `path` so that a reader sees the old content or the new, never a part."""
     payload = data.encode() if isinstance(data, str) else data
+    write_atomic_with(path, lambda file: file.write(payload))
+
+
+def write_atomic_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` fill a neighbour file, flush it to the disk, and give it the name in one rename."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(payload)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())

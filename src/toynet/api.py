@@ -1,0 +1,201 @@
+"""The verbs of the command line as functions; `toynet` re-exports them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from toynet.augment import pipeline
+from toynet.core import places
+from toynet.core.errors import ToyNetError, UsageError
+from toynet.core.files import read_json
+from toynet.core.records import RunResult
+from toynet.core.reporter import Reporter, Silent
+from toynet.evaluation import diagnose as diagnosis
+from toynet.evaluation import metrics
+from toynet.evaluation.activations import LayerActivation
+from toynet.report.gallery import draw_preview
+from toynet.report.run_figures import draw_run
+from toynet.runs import execute, reads, subject, trained
+from toynet.runs.folder import RunFolder
+from toynet.runs.recipe import Recipe
+from toynet.training import precision
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk and, once it is finished, its result."""
+
+    folder: RunFolder
+    result: RunResult | None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores over one split, in all and by class. `test_reads` counts looks at the test images."""
+
+    split: Literal["val", "test"]
+    scores: metrics.Metrics
+    per_class: tuple[metrics.ClassScore, ...]
+    test_reads: int | None
+
+
+def train(
+    recipe: str = "default",
+    *,
+    data: str | None = None,
+    seed: int | None = None,
+    name: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    root: Path | None = None,
+    data_root: Path | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train a recipe, by name or TOML path, into a run folder below `root` (`$TOYNET_RUNS`, else ./runs).
+
+    `data` and `seed` are short for the overrides data.name and train.seed. With `resume`, go on with the
+    run called `name`, or with this recipe's newest unfinished one. Raises `ToyNetError` and its kinds.
+    """
+    reporter, root = reporter or Silent(), root or places.runs_folder()
+    changes = dict(overrides or {})
+    changes |= {"data.name": data} if data is not None else {}
+    changes |= {"train.seed": seed} if seed is not None else {}
+    wanted = Recipe.load(recipe, changes)
+    draw = lambda folder: (draw_run(folder), None)[1]  # noqa: E731
+    if resume:
+        folder = _unfinished(wanted, changes, name, root)
+        result = execute.resume(folder, data_root=data_root, reporter=reporter, illustrate=draw)
+        return Run(folder, result)
+    path = root / (name or execute.fresh_name(wanted, root))
+    result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw)
+    return Run(RunFolder(path), result)
+
+
+def open_run(run: str | Path | Run, *, root: Path | None = None) -> Run:
+    """A run by name or path."""
+    if isinstance(run, Run):
+        return run
+    folder = RunFolder.open(run, root or places.runs_folder())
+    return Run(folder, folder.result())
+
+
+def evaluate(
+    run: str | Path | Run,
+    split: Literal["val", "test"] = "val",
+    *,
+    which: trained.Which = "last",
+    root: Path | None = None,
+    data_root: Path | None = None,
+    reporter: Reporter | None = None,
+) -> Evaluation:
+    """Score a run's model on its validation or test images. Every read of test is logged and counted."""
+    folder = open_run(run, root=root).folder
+    recipe = folder.recipe()
+    about = subject.read(recipe, data_root, reporter or Silent())
+    execute.check_same_images(folder, about)
+    part = about.dataset.test if split == "test" else about.split.val
+    if part is None:
+        raise UsageError(
+            f"run {folder.name} trained on all images (protocol full); there is no validation part"
+        )
+    model = trained.load_model(folder, which)
+    count = None
+    if split == "test":
+        digest = about.card.test_digest
+        count = reads.log_test_read(folder.path.parent, digest=digest, run=folder.name, verb="evaluate")
+    logits = subject.classifier(recipe, about.card, precision.device())(model, part.images)
+    found = metrics.measure(logits, part.labels)
+    return Evaluation(split, found, metrics.per_class(logits, part.labels, about.card.classes), count)
+
+
+def diagnose(run: str | Path | Run, *, root: Path | None = None) -> list[diagnosis.Finding]:
+    """What the run's curves, classes and activations say, each with its numbers and one change to try."""
+    folder = open_run(run, root=root).folder
+    records = folder.metrics()
+    if not records:
+        raise ToyNetError(f"run {folder.name} has not finished an epoch yet; there is nothing to read")
+    per_class, layers = None, None
+    if (folder.path / "predictions.npz").exists():
+        arrays = folder.predictions()
+        # Advice must not be drawn from test images, so the classes are judged on validation only.
+        if "val_logits" in arrays:
+            names = [str(name) for name in arrays["classes"]]
+            per_class = metrics.per_class(arrays["val_logits"], arrays["val_labels"], names)
+    if (folder.path / "activations.json").exists():
+        layers = [LayerActivation.model_validate(row) for row in read_json(folder.path / "activations.json")]
+    return diagnosis.diagnose(
+        records, settings=folder.recipe().settings(), per_class=per_class, activations=layers
+    )
+
+
+def preview(
+    recipe: str = "default",
+    path: Path = Path("preview.png"),
+    *,
+    data: str | None = None,
+    index: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+    data_root: Path | None = None,
+    reporter: Reporter | None = None,
+) -> Path:
+    """Draw training image number `index` augmented 24 times as the recipe does, then standardised."""
+    changes = dict(overrides or {}) | ({"data.name": data} if data is not None else {})
+    wanted = Recipe.load(recipe, changes)
+    about = subject.read(wanted, data_root, reporter or Silent())
+    part = about.split.train
+    if not 0 <= index < len(part):
+        raise UsageError(f"index {index}: choose one of the training images 0..{len(part) - 1}")
+    count = 24
+    standardise = subject.standardiser(about.card, "cpu")
+    images = torch.from_numpy(part.images[index : index + 1]).expand(count, -1, -1, -1).contiguous()
+    labels = torch.from_numpy(part.labels[index : index + 1]).expand(count)
+    draws = pipeline.draw(wanted.augment, np.arange(count), seed=wanted.train.seed, epoch=0)
+    moved, _ = pipeline.augment(
+        wanted.augment, standardise(images), labels, draws, slice(count), classes=len(about.card.classes)
+    )
+    standardised = moved.permute(0, 2, 3, 1).numpy()
+    shown = standardised * np.array(about.card.std) + np.array(about.card.mean)
+    title = f"{about.card.classes[part.labels[index]]}, number {index} of {about.card.name}"
+    draw_preview(part.images[index], _bytes(shown), standardised, path, title)
+    return path
+
+
+def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    return np.asarray(values.round().clip(0, 255), np.uint8)
+
+
+def _unfinished(wanted: Recipe, changes: Mapping[str, Any], name: str | None, root: Path) -> RunFolder:
+    """The run to go on with. Raises `UsageError` when there is none or when it was begun differently."""
+    if name is not None:
+        folder = RunFolder.open(name, root)
+    else:
+        folder = _newest_unfinished(wanted, root)
+    stored = folder.recipe().settings()
+    for key in changes:
+        if stored.get(key) != wanted.settings().get(key):
+            raise UsageError(
+                f"run {folder.name} was begun with {key} = {stored.get(key)}; "
+                "leave that out of --resume, or start a new run"
+            )
+    return folder
+
+
+def _newest_unfinished(wanted: Recipe, root: Path) -> RunFolder:
+    folders = [RunFolder(file.parent) for file in root.glob("*/recipe.toml")]
+    mine = [f for f in folders if f.result() is None and f.recipe().name == wanted.name]
+    if not mine:
+        raise UsageError(f"there is no unfinished run of {wanted.name} in {root}; start one without --resume")
+    return max(mine, key=lambda folder: (folder.path / "recipe.toml").stat().st_mtime)

@@ -1,0 +1,78 @@
+"""The `toynet` command. It imports a verb's machinery only when the verb runs, so that help is instant."""
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from toynet.cli import data, diagnose, evaluate, models, recipes, train
+from toynet.core.errors import ToyNetError, did_you_mean
+
+app = typer.Typer(
+    name="toynet",
+    help="Train image classifiers near the speed limit of this machine, and read what they say.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="First run, no download needed:  toynet train quick",
+)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+app.add_typer(recipes.app, name="recipes")
+app.command(epilog=train.EXAMPLE)(train.train)
+app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command(epilog=diagnose.EXAMPLE)(diagnose.diagnose)
+
+# Every wrong command line raises a kind of this; Typer exports only the child.
+_WrongCommandLine: type[Exception] = typer.BadParameter.__bases__[0]
+
+
+@app.callback()
+def root(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Train image classifiers near the speed limit of this machine, and read what they say."""
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code: 0, 1 failure, 2 usage, 128 + signal."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    command = typer.main.get_command(app)
+    try:
+        code = command.main([a for a in arguments if a != "--debug"], "toynet", standalone_mode=False)
+        sys.stdout.flush()
+    except ToyNetError as error:
+        code = _fail(str(error), error.exit_code, debug)
+    except _WrongCommandLine as error:
+        code = _fail(_usage(error, arguments), 2, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail("stopped", 130, debug)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except Exception as error:
+        code = _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    line = " ".join(message.split())
+    print(f"error: {line}", file=sys.stderr)
+    return code
+
+
+def _usage(error: BaseException, arguments: list[str]) -> str:
+    """Typer's message with the nearest verb or option, and where to read on."""
+    message = str(getattr(error, "format_message", lambda: str(error))())
+    if message.startswith("No such command"):
+        verbs = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
+        verbs += [group.name for group in app.registered_groups if group.name]
+        if arguments and arguments[0] not in verbs:
+            return f"there is no verb {arguments[0]}; {did_you_mean(arguments[0], verbs)}"
+    return message or "the command is not complete; add --help to see what it takes"

@@ -1,0 +1,87 @@
+"""`toynet data`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toynet.cli import options
+
+app = typer.Typer(help="Bring, describe and look at data sets.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command(epilog="Example:  toynet data fetch cifar10 --from ~/Downloads/cifar-10-binary.tar.gz")
+def fetch(
+    name: Annotated[str, typer.Argument(help="cifar10 or cifar100.")],
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="A file or address to take the archive from.", show_default=False),
+    ] = None,
+    data_root: options.DataRoot = None,
+) -> None:
+    """Download a data set, or take it from a file; resumes, and checks the sha256 before unpacking."""
+    from toynet.cli.progress import TerminalReporter
+    from toynet.data.sources import fetch as fetch_source
+
+    with TerminalReporter() as reporter:
+        folder = fetch_source(name, data_root, source, reporter)
+    print(f"{name} is in {folder}")
+
+
+@app.command(epilog="Example:  toynet data info glyphs")
+def info(
+    name: Annotated[str, typer.Argument(help="cifar10, cifar100, glyphs[:COUNT], folder:PATH or npz:PATH.")],
+    protocol: Annotated[str, typer.Option(help="standard, report or full.")] = "standard",
+    data_root: options.DataRoot = None,
+) -> None:
+    """Sizes, classes and their balance, split, statistics, and what identifies the images."""
+    from toynet.cli.progress import TerminalReporter
+    from toynet.runs.recipe import Recipe
+    from toynet.runs.subject import read
+
+    recipe = Recipe.load("default", {"data.name": name, "data.protocol": protocol})
+    with TerminalReporter() as reporter:
+        about = read(recipe, data_root, reporter)
+    card = about.card
+    height, width, channels = card.image_shape
+    print(f"{card.name}: {height}x{width}, channels {channels}, classes {len(card.classes)}")
+    validation = f"validation {card.val_images:,} (protocol {protocol})"
+    print(f"train {card.train_images:,}   {validation}   test {card.test_images:,}")
+    print(f"mean {_numbers(card.mean)}   std {_numbers(card.std)}   (0..255, training part)")
+    longest = max(5, *(len(c) for c in card.classes))
+    print(f"\n{'class':<{longest}}    train    test")
+    for label, class_name in enumerate(card.classes):
+        counts = [int((part.labels == label).sum()) for part in (about.split.train, about.dataset.test)]
+        print(f"{class_name:<{longest}}  {counts[0]:>7,} {counts[1]:>7,}")
+    digests = {"train": card.train_digest, "test": card.test_digest, "split": card.split_digest}
+    print("\nsha256 " + "  ".join(f"{part} {digest[:16]}" for part, digest in digests.items()))
+
+
+@app.command(epilog="Example:  toynet data preview --recipe report/base --data glyphs -o preview.png")
+def preview(
+    recipe: Annotated[str, typer.Option(help="Whose augmentation to show.")] = "report/toynet20_init",
+    data: options.Data = None,
+    index: Annotated[int, typer.Option(help="Which training image.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG to write.")] = Path("preview.png"),
+    set_: options.Set = None,
+    data_root: options.DataRoot = None,
+) -> None:
+    """One image augmented many ways, before and after standardising, as a PNG."""
+    from toynet import api
+    from toynet.cli.progress import TerminalReporter
+
+    with TerminalReporter() as reporter:
+        path = api.preview(
+            recipe,
+            output,
+            data=data,
+            index=index,
+            overrides=options.overrides(set_),
+            data_root=data_root,
+            reporter=reporter,
+        )
+    print(f"wrote {path}")
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:.1f}" for value in values)

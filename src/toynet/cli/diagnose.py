@@ -1,0 +1,30 @@
+"""`toynet diagnose`"""
+
+import shlex
+
+from toynet.cli import options
+
+EXAMPLE = "Example:  toynet diagnose my-run"
+
+
+def diagnose(run: options.RunName, json: options.Json = False) -> None:
+    """Read a run's curves as the report's authors did: what stands out, and the one change to try next."""
+    from toynet import api
+
+    opened = api.open_run(run)
+    findings = api.diagnose(opened)
+    if json:
+        from json import dumps
+
+        print(dumps([finding.model_dump() for finding in findings], indent=2))
+        return
+    recipe = opened.folder.recipe()
+    for number, finding in enumerate(findings, start=1):
+        print(f"{number}. {finding.title} ({finding.severity})")
+        print(f"   {finding.evidence}")
+        print(f"   {finding.why}")
+        for key, value in finding.change.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            source = shlex.quote(str(opened.path / "recipe.toml"))
+            print(f"   try: toynet train {source} --set {key}={text} --seed {recipe.train.seed}")
+        print()

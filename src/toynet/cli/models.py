@@ -1,0 +1,59 @@
+"""`toynet models`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toynet.cli import options
+
+app = typer.Typer(help="The architectures and their cost.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list", epilog="Example:  toynet models list")
+def list_models() -> None:
+    """Every architecture with the parameters and MACs of its default widths, for 32x32 colour images."""
+    from toynet.models import catalog
+    from toynet.models.cost import cost
+    from toynet.models.spec import ModelSpec
+
+    print(f"{'name':<16}  parameters   trainable    MMACs")
+    for name in catalog.names():
+        model = catalog.build(ModelSpec(name=name), classes=10, image_shape=(32, 32, 3), seed=0)
+        size = cost(model, (32, 32, 3))
+        print(f"{name:<16}  {size.parameters:>10,}  {size.trainable:>10,}  {size.macs / 1e6:>7,.1f}")
+
+
+@app.command(epilog="Example:  toynet models show toynet18 --set model.order=post --diagram net.svg")
+def show(
+    name: Annotated[str, typer.Argument(help="An architecture's name (toynet models list).")],
+    set_: options.Set = None,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
+    size: Annotated[int, typer.Option(min=1, help="Side of the images in pixels.")] = 32,
+    channels: Annotated[int, typer.Option(min=1, max=3, help="Channels of the images.")] = 3,
+    diagram: Annotated[
+        Path | None, typer.Option(help="Draw stacks and blocks into this SVG.", show_default=False)
+    ] = None,
+) -> None:
+    """An architecture layer by layer: output shapes, parameters, MACs."""
+    from toynet.models import catalog
+    from toynet.models.cost import cost
+    from toynet.models.diagram import diagram as draw
+    from toynet.runs.recipe import Recipe
+
+    spec = Recipe.load("default", {"model.name": name, **options.overrides(set_)}).model
+    shape = (size, size, channels)
+    total = cost(catalog.build(spec, classes=classes, image_shape=shape, seed=0), shape)
+    rows = [(layer.path, layer.kind, "x".join(map(str, layer.output_shape))) for layer in total.layers]
+    path_width, kind_width, shape_width = (max(len(row[column]) for row in rows) for column in range(3))
+    line = f"{{:<{path_width}}}  {{:<{kind_width}}}  {{:<{shape_width}}}  {{:>10}}  {{:>11}}"
+    print(line.format("layer", "kind", "output", "parameters", "MACs"))
+    for row, layer in zip(rows, total.layers, strict=True):
+        print(line.format(*row, f"{layer.parameters:,}", f"{layer.macs:,}"))
+    print(f"\nparameters {total.parameters:,}, of which trainable {total.trainable:,}")
+    print(f"MACs       {total.macs:,} per image forward; about three times that to train on it")
+    if diagram is not None:
+        from toynet.core.files import write_atomic
+
+        write_atomic(diagram, draw(spec, classes=classes, image_shape=shape))
+        print(f"diagram    {diagram}")

@@ -1,0 +1,37 @@
+"""Options that several verbs share."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as optim.lr=5e-4. Repeatable."),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="cifar10, cifar100, glyphs[:COUNT] (built in), folder:PATH or npz:PATH.", show_default=False
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Where data sets lie; else $TOYNET_DATA, else the user cache.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or the path of its folder.")]
+
+
+def overrides(pairs: list[str] | None) -> dict[str, Any]:
+    """`key=value` texts as a mapping; a text without `=` is a usage error."""
+    from toynet.core.errors import UsageError
+    from toynet.runs.recipe import parse_value
+
+    changes = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair}: write it as key=value, such as --set optim.lr=5e-4")
+        changes[key.strip()] = parse_value(value.strip())
+    return changes

@@ -1,0 +1,30 @@
+"""`toynet recipes`"""
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The shipped recipes.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list", epilog="Example:  toynet recipes list")
+def list_recipes() -> None:
+    """Every shipped recipe and what it is for."""
+    from toynet.runs.recipe import shipped
+
+    names = shipped()
+    width = max(len(name) for name in names)
+    for name, what in names.items():
+        print(f"{name:<{width}}  {what}")
+
+
+@app.command(epilog="Example:  toynet recipes show report/toynet14_with_dropout")
+def show(
+    name: Annotated[str, typer.Argument(help="A recipe's name or TOML file.")],
+    resolved: Annotated[bool, typer.Option("--resolved", help="Every setting, bases merged in.")] = False,
+) -> None:
+    """A recipe's file, or with --resolved all that it amounts to."""
+    from toynet.runs.recipe import Recipe, source
+
+    recipe = Recipe.load(name)
+    print((recipe.to_toml() if resolved else source(name)).rstrip())

@@ -1,0 +1,66 @@
+"""`toynet train`"""
+
+from typing import Annotated
+
+import typer
+
+from toynet.cli import options
+
+EXAMPLE = "Example:  toynet train default --data cifar10 --seed 1 --set model.dropout=0.5"
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (toynet recipes list) or a TOML file.")],
+    data: options.Data = None,
+    seed: Annotated[int | None, typer.Option(help="Decides every random draw.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run; else made from recipe, seed and time.")
+    ] = None,
+    set_: options.Set = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an unfinished run: --name, or this recipe's newest.")
+    ] = False,
+    data_root: options.DataRoot = None,
+    json: options.Json = False,
+) -> None:
+    """Train a recipe into a run folder, evaluate it, and draw its curves."""
+    changes = options.overrides(set_)
+    from toynet import api
+    from toynet.cli.progress import TerminalReporter
+
+    with TerminalReporter() as reporter:
+        run = api.train(
+            recipe,
+            data=data,
+            seed=seed,
+            name=name,
+            overrides=changes,
+            resume=resume,
+            data_root=data_root,
+            reporter=reporter,
+        )
+    if run.result is None:
+        return
+    if json:
+        print(run.result.model_dump_json(indent=2))
+        return
+    result = run.result
+    if result.test_accuracy is not None:
+        print(f"test accuracy  {100 * result.test_accuracy:.2f} %   loss {result.test_loss:.4f}")
+    if result.val_accuracy is not None:
+        print(f"validation     {100 * result.val_accuracy:.2f} %   loss {result.val_loss:.4f}")
+    if result.reason:
+        print(f"{result.status.replace('_', ' ')}  {result.reason}")
+    print(
+        f"training       {result.epochs} of {result.planned_epochs} epochs in {_duration(result.train_s)}, "
+        f"{result.images_per_s:,.0f} images/s, {result.precision}, {result.threads} threads"
+    )
+    print(f"run            {run.path}")
+    print(f"look at        {run.folder.figures / 'curves.png'}, gallery.png and confusion.png beside it")
+    print(f"next           toynet diagnose {run.name}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,68 @@
+"""From the name of a data set to its images."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from toynet.core.errors import UsageError, did_you_mean
+from toynet.core.reporter import Reporter, Silent
+from toynet.data.arrays import read_arrays
+from toynet.data.cifar import VARIANTS
+from toynet.data.cifar_archive import fetch_cifar, load_cifar
+from toynet.data.folder import read_folder
+from toynet.data.images import Dataset, ImageSet
+from toynet.data.pixels import resize_images
+from toynet.data.root import data_root
+from toynet.data.spec import DataSpec
+
+NAMES = ("cifar10", "cifar100", "glyphs", "glyphs:COUNT", "folder:PATH", "npz:PATH")
+"""The forms that `DataSpec.name` may take."""
+
+
+def load(spec: DataSpec, root: Path | None = None, reporter: Reporter = Silent()) -> Dataset:
+    """The data set that `spec` names, its images brought to `spec.size` where that is given.
+
+    `root` is where CIFAR lies or goes (`data_root` if none). Raises `UsageError` for a name that is none of
+    `NAMES`, `DataError` for data that cannot be had or used.
+    """
+    kind, _, detail = spec.name.partition(":")
+    if spec.name in VARIANTS:
+        dataset = load_cifar(VARIANTS[spec.name], data_root(root), reporter)
+    elif kind == "glyphs" and (detail or spec.name == "glyphs"):
+        dataset = _glyphs(detail)
+    elif kind == "folder" and detail:
+        dataset = read_folder(Path(detail).expanduser(), spec.size, reporter)
+    elif kind == "npz" and detail:
+        dataset = read_arrays(Path(detail).expanduser(), spec.size)
+    else:
+        raise UsageError(f"data.name: unknown data set {spec.name!r}; {did_you_mean(spec.name, NAMES)}")
+    return replace(_resized(dataset, spec.size) if spec.size else dataset, name=spec.name)
+
+
+def fetch(
+    name: str, root: Path | None = None, source: str | None = None, reporter: Reporter = Silent()
+) -> Path:
+    """Bring a data set that is downloaded into `root`, from `source` (a file or an address) if given.
+
+    Returns its folder. Raises `UsageError` for a name that is not downloaded, else as `load`.
+    """
+    if name not in VARIANTS:
+        raise UsageError(f"{name!r} is not a data set to fetch; {did_you_mean(name, VARIANTS)}")
+    return fetch_cifar(VARIANTS[name], data_root(root), source, reporter)
+
+
+def _glyphs(count: str) -> Dataset:
+    from toynet.data.glyphs import glyphs  # it draws with fonts, and whoever reads CIFAR needs none
+
+    if not count:
+        return glyphs()
+    if not count.isdecimal() or int(count) < 1:
+        raise UsageError(f"data.name: glyphs:{count} needs a whole number of images, such as glyphs:12000")
+    return glyphs(int(count))
+
+
+def _resized(dataset: Dataset, size: int) -> Dataset:
+    def resized(images: ImageSet) -> ImageSet:
+        return ImageSet(resize_images(images.images, size), images.labels, images.classes)
+
+    val = resized(dataset.val) if dataset.val else None
+    return Dataset(dataset.name, resized(dataset.train), resized(dataset.test), val)

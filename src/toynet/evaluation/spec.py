@@ -1,0 +1,21 @@
+"""The `[eval]` table of a recipe."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from toynet.core.records import Record
+
+TestTimeAugmentation = Literal["none", "flip", "shift"]
+
+
+class EvalSpec(Record):
+    """How a trained model is asked. Nothing here changes its training."""
+
+    tta: TestTimeAugmentation = "none"
+    """Logits are averaged over views of each image. `none`: the image itself. `flip`: it and its mirror
+    image, two passes. `shift`: these two, and each of them moved by one pixel up-left and down-right with
+    reflect padding, six passes; customary in CIFAR-10 speed records, so compare like with like."""
+
+    batch_size: Annotated[int, Field(ge=1)] = 500
+    """Images in one forward pass; a matter of memory and speed only."""

@@ -1,0 +1,225 @@
+"""From a recipe and a seed to a finished run folder."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from toynet.core.environment import describe
+from toynet.core.errors import Diverged, ToyNetError
+from toynet.core.files import folder_lock, write_atomic_with, write_json
+from toynet.core.records import EpochRecord, RunResult, Status
+from toynet.core.reporter import Reporter
+from toynet.core.seeds import stream
+from toynet.evaluation import activations, metrics
+from toynet.models.cost import cost
+from toynet.runs import reads, subject
+from toynet.runs.folder import RunFolder, check_free
+from toynet.runs.recipe import Recipe
+from toynet.runs.subject import Subject
+from toynet.runs.tensorboard import EventLog, event_log
+from toynet.training import checkpoints, loop, precision
+from toynet.training.interrupts import stop_on_signals
+from toynet.training.learner import Learner
+
+Illustrate = Callable[[RunFolder], None]
+_GALLERY_OF_EACH = 12
+_ACTIVATION_IMAGES = 256
+
+
+def start(
+    recipe: Recipe, path: Path, *, data_root: Path | None, reporter: Reporter, illustrate: Illustrate
+) -> RunResult:
+    """Run `recipe` into a new folder at `path`.
+
+    Nothing is created before images and model are known to be usable. Raises `UsageError` or `DataError`
+    for a request that cannot be run, `Diverged` after recording it, `Interrupted` after saving.
+    """
+    check_free(path)
+    about = subject.read(recipe, data_root, reporter)
+    subject.build_model(recipe, about.card)
+    recipe = subject.resolve(recipe, about.card, reporter)
+    environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}
+    folder = RunFolder.create(path, recipe, about.card, environment)
+    with folder_lock(folder.path):
+        return _run(folder, recipe, about, reporter, illustrate)
+
+
+def resume(
+    folder: RunFolder, *, data_root: Path | None, reporter: Reporter, illustrate: Illustrate
+) -> RunResult:
+    """Go on with an unfinished run as if it had not stopped; a finished one is returned as it is.
+
+    Raises `ToyNetError` when the images are not the ones the run began with.
+    """
+    with folder_lock(folder.path):
+        finished = folder.result()
+        if finished is not None:
+            reporter.note(f"run {folder.name} is finished already")
+            return finished
+        recipe = folder.recipe()
+        about = subject.read(recipe, data_root, reporter)
+        check_same_images(folder, about)
+        _note_other_machine(folder, reporter)
+        return _run(folder, recipe, about, reporter, illustrate)
+
+
+def fresh_name(recipe: Recipe, root: Path) -> str:
+    """A name made from recipe, seed and time that no run below `root` has."""
+    base = Path(recipe.name).stem if recipe.name.endswith(".toml") else recipe.name.replace("/", "-")
+    name = f"{base}-s{recipe.train.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    taken = (f"{name}-{number}" for number in count(2))
+    return name if not (root / name).exists() else next(n for n in taken if not (root / n).exists())
+
+
+def check_same_images(folder: RunFolder, about: Subject) -> None:
+    """Raise `ToyNetError` when a run's images have changed since it began."""
+    if folder.card() != about.card:
+        raise ToyNetError(
+            f"data {about.card.name} is not what run {folder.name} was trained on "
+            "(other images, labels or split); bring those back or start a new run"
+        )
+
+
+def _run(
+    folder: RunFolder, recipe: Recipe, about: Subject, reporter: Reporter, illustrate: Illustrate
+) -> RunResult:
+    device = precision.device()
+    learner = Learner.fresh(subject.build_model(recipe, about.card).to(device), recipe.optim, recipe.train)
+    if checkpoints.names(folder.checkpoints):
+        parts, state, damaged = checkpoints.load_latest(folder.checkpoints)
+        learner.restore(parts, state)
+        for line in damaged:
+            reporter.note(f"passed over a checkpoint: {line}")
+    folder.cut_metrics(learner.state.epoch)
+    seal = partial(_seal, folder, recipe, about, learner)
+    folder.tensorboard.mkdir(exist_ok=True)
+    with event_log(folder.tensorboard, epochs_done=learner.state.epoch) as events, torch.random.fork_rng():
+        try:
+            with stop_on_signals() as stop:
+                loop.train(
+                    learner,
+                    subject.plan(recipe, about.card),
+                    subject.training_images(about, device),
+                    validate=subject.validator(recipe, about, device),
+                    record=partial(_record, folder, recipe, learner, events),
+                    save=lambda moved: (checkpoints.save(folder.checkpoints, moved), None)[1],
+                    stop=stop,
+                    reporter=reporter,
+                )
+        except Diverged as error:
+            folder.seal(seal(status="diverged", reason=str(error), test=None))
+            raise
+    test = _evaluate(folder, recipe, about, learner, reporter)
+    illustrate(folder)
+    early = learner.state.epoch < recipe.train.epochs
+    reason = f"no better validation accuracy for {recipe.train.early_stop} epochs" if early else None
+    result = seal(status="stopped_early" if early else "finished", reason=reason, test=test)
+    folder.seal(result)
+    return result
+
+
+def _record(
+    folder: RunFolder, recipe: Recipe, learner: Learner, events: EventLog, record: EpochRecord
+) -> None:
+    folder.append_metrics(record)
+    events.scalars(record)
+    if record.epoch % recipe.train.checkpoint_every == 0 or record.epoch == recipe.train.epochs:
+        events.histograms(learner.model, record.epoch)
+
+
+def _evaluate(
+    folder: RunFolder, recipe: Recipe, about: Subject, learner: Learner, reporter: Reporter
+) -> metrics.Metrics:
+    """Read the test images once; leave `predictions.npz` and `activations.json` behind."""
+    model, device = learner.model, precision.device()
+    if learner.average is not None:
+        learner.average.write_into(model)
+    logits = partial(subject.classifier(recipe, about.card, device), model)
+    test, val = about.dataset.test, about.split.val
+    reads_so_far = reads.log_test_read(
+        folder.path.parent, digest=about.card.test_digest, run=folder.name, verb="train"
+    )
+    reporter.note(f"final evaluation; these test images have now been read {reads_so_far} times from here")
+    test_logits = logits(test.images)
+    chosen = _gallery(test_logits, test.labels, recipe.train.seed)
+    arrays: dict[str, Any] = {
+        "test_logits": test_logits,
+        "test_labels": test.labels,
+        "gallery_rows": chosen,
+        "gallery_images": test.images[chosen],
+        "classes": np.array(about.card.classes),
+    }
+    if val is not None:
+        arrays |= {"val_logits": logits(val.images), "val_labels": val.labels}
+    write_atomic_with(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
+    sample = torch.from_numpy((val or about.split.train).images[:_ACTIVATION_IMAGES]).to(device)
+    layers = activations.activation_summary(model, subject.standardiser(about.card, device)(sample))
+    write_json(folder.path / "activations.json", [layer.model_dump(mode="json") for layer in layers])
+    return metrics.measure(test_logits, test.labels)
+
+
+def _gallery(logits: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Rows of up to a dozen wrong and a dozen right predictions, drawn without looking at confidence."""
+    right = logits.argmax(axis=1) == labels
+    generator = stream(seed, "gallery")
+    shuffled = generator.permutation(len(labels))
+    return np.concatenate([shuffled[right[shuffled] == side][:_GALLERY_OF_EACH] for side in (False, True)])
+
+
+def _seal(
+    folder: RunFolder,
+    recipe: Recipe,
+    about: Subject,
+    learner: Learner,
+    *,
+    status: Status,
+    reason: str | None,
+    test: metrics.Metrics | None,
+) -> RunResult:
+    """The result, from what is on the disk and in memory."""
+    lines = folder.metrics()
+    last = lines[-1] if lines else None
+    size = cost(learner.model, about.card.image_shape)
+    seconds = sum(about.card.train_images / line.images_per_s for line in lines)
+    return RunResult(
+        status=status,
+        identity=recipe.identity(about.card.train_digest + about.card.test_digest),
+        recipe=recipe.name,
+        data=recipe.data.name,
+        protocol=recipe.data.protocol,
+        seed=recipe.train.seed,
+        epochs=len(lines),
+        planned_epochs=recipe.train.epochs,
+        stopped_at_step=None if status == "finished" else learner.state.step,
+        reason=reason,
+        val_accuracy=last.val_accuracy if last else None,
+        val_loss=last.val_loss if last else None,
+        best_val_accuracy=learner.state.best_val_accuracy,
+        best_epoch=learner.state.best_epoch,
+        test_accuracy=test.accuracy if test else None,
+        test_loss=test.loss if test else None,
+        train_s=learner.state.elapsed_s,
+        images_per_s=about.card.train_images * len(lines) / seconds if lines else 0.0,
+        parameters=size.parameters,
+        trainable_parameters=size.trainable,
+        macs=size.macs,
+        precision=subject.resolved_precision(recipe),
+        threads=torch.get_num_threads(),
+    )
+
+
+def _note_other_machine(folder: RunFolder, reporter: Reporter) -> None:
+    before, now = folder.environment(), describe()
+    keys = ("processor", "flags", "packages")
+    differ = [key for key in keys if before.get(key) != now[key]]
+    if before.get("threads") != torch.get_num_threads():
+        differ.append("threads")
+    if differ:
+        reporter.note(f"{', '.join(differ)} differ from when this run began: it goes on, but not bit for bit")

@@ -1,0 +1,167 @@
+"""A run on disk.
+
+recipe.toml        what was asked for, resolved: nothing left at "auto"
+environment.json   machine, versions, threads
+data.json          what the model must know of its images: classes, shape, mean, std, digests
+metrics.jsonl      a line per epoch
+tensorboard/       the same for TensorBoard, with weight histograms
+checkpoints/       the last two and the best
+activations.json   how alive each layer was at the end
+predictions.npz    logits and labels of validation and test, and the gallery's images
+figures/           pictures of all that
+result.json        written last: with it, the run is finished
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from toynet.core.errors import ToyNetError, UsageError, did_you_mean
+from toynet.core.files import (
+    append_json_line,
+    canonical_json,
+    read_json,
+    read_json_lines,
+    write_atomic,
+    write_json,
+)
+from toynet.core.records import EpochRecord, Record, RunResult
+from toynet.runs.recipe import Recipe, Table
+
+Kind = TypeVar("Kind", bound=Record)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
+
+
+class DataCard(Record):
+    """What a trained model must know of its images. mean, std: per channel on the 0..255 scale."""
+
+    name: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    train_images: int
+    val_images: int
+    test_images: int
+    train_digest: str
+    test_digest: str
+    split_digest: str
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths and records of one run. Nothing is cached: every property reads the disk."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, recipe: Recipe, card: DataCard, environment: Table) -> "RunFolder":
+        """Make the folder with its first three files. Raises `UsageError` when the name is taken or odd."""
+        check_free(path)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            raise _taken(path) from None
+        except OSError as error:
+            raise ToyNetError(f"cannot make {path}: {error.strerror}") from None
+        write_json(path / "environment.json", environment)
+        write_json(path / "data.json", card.model_dump(mode="json"))
+        write_atomic(path / "recipe.toml", recipe.to_toml())
+        return cls(path)
+
+    @classmethod
+    def open(cls, name: str | Path, root: Path) -> "RunFolder":
+        """The run called `name` below `root`, or at that path. Raises `UsageError` naming the nearest one."""
+        for path in (root / name, Path(name)):
+            if (path / "recipe.toml").exists():
+                return cls(path)
+        known = [entry.parent.name for entry in root.glob("*/recipe.toml")]
+        hint = (
+            did_you_mean(str(name), known) if known else "there are no runs yet; make one with toynet train"
+        )
+        raise UsageError(f"there is no run {name} in {root}; {hint}")
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    def recipe(self) -> Recipe:
+        return Recipe.load(str(self.path / "recipe.toml"))
+
+    def card(self) -> DataCard:
+        return _validated(DataCard, self.path / "data.json")
+
+    def environment(self) -> Table:
+        return dict(read_json(self.path / "environment.json"))
+
+    def metrics(self) -> list[EpochRecord]:
+        """The epochs so far, in order."""
+        return [EpochRecord.model_validate(line) for line in read_json_lines(self.path / "metrics.jsonl")]
+
+    def append_metrics(self, record: EpochRecord) -> None:
+        append_json_line(self.path / "metrics.jsonl", record.model_dump(mode="json"))
+
+    def cut_metrics(self, epochs: int) -> None:
+        """Drop what lies beyond `epochs`: those epochs will be run again, from the checkpoint before them."""
+        kept = [record for record in self.metrics() if record.epoch <= epochs]
+        lines = "".join(canonical_json(record.model_dump(mode="json")) + "\n" for record in kept)
+        write_atomic(self.path / "metrics.jsonl", lines)
+
+    def predictions(self) -> dict[str, NDArray[Any]]:
+        """The arrays of `predictions.npz`; raises `ToyNetError` when the run has none yet."""
+        path = self.path / "predictions.npz"
+        if not path.exists():
+            raise ToyNetError(f"{self.path} has no predictions yet; go on with toynet train --resume")
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+    def result(self) -> RunResult | None:
+        """None while the run is not finished."""
+        path = self.path / "result.json"
+        return _validated(RunResult, path) if path.exists() else None
+
+    def seal(self, result: RunResult) -> None:
+        """Write `result.json`; from then on the run is finished and nothing in it changes."""
+        write_json(self.path / "result.json", result.model_dump(mode="json"))
+
+
+def check_free(path: Path) -> None:
+    """Raise `UsageError` when a run cannot take this path: an odd name, or one already taken."""
+    if not _NAME.fullmatch(path.name):
+        raise UsageError(f"run name {path.name!r}: use letters, digits and . _ + = - only, 120 at most")
+    if path.exists():
+        raise _taken(path)
+    parent = next(p for p in path.parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ToyNetError(f"cannot write to {parent}; set TOYNET_RUNS to a folder that can be written")
+
+
+def _taken(path: Path) -> UsageError:
+    if (path / "result.json").exists():
+        return UsageError(f"run {path.name} exists and is finished; choose another --name")
+    return UsageError(f"run {path.name} exists; go on with it by --resume, or choose another --name")
+
+
+def _validated(kind: type[Kind], path: Path) -> Kind:
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        raise ToyNetError(f"{path} is not what ToyNet wrote ({error.errors()[0]['msg']})") from None

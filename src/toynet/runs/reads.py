@@ -1,0 +1,20 @@
+"""The ledger of test-set reads: every look at test images is written down, beside the runs."""
+
+import time
+from pathlib import Path
+
+from toynet.core.files import append_json_line, read_json_lines
+
+_LEDGER = "test-reads.jsonl"
+
+
+def log_test_read(runs: Path, *, digest: str, run: str, verb: str) -> int:
+    """Note one more read of the test images with this `digest`; returns how often they have been read."""
+    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    append_json_line(runs / _LEDGER, {"digest": digest, "run": run, "verb": verb, "when": when})
+    return count_test_reads(runs, digest)
+
+
+def count_test_reads(runs: Path, digest: str) -> int:
+    """How often the test images with this `digest` have been read."""
+    return sum(line["digest"] == digest for line in read_json_lines(runs / _LEDGER))

@@ -1,0 +1,167 @@
+"""What a recipe is about, made ready: the images, their split and card, the model, the arithmetic."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from toynet.augment.standardise import Standardiser
+from toynet.core import places
+from toynet.core.environment import fingerprint
+from toynet.core.reporter import Reporter
+from toynet.data import sources, splits
+from toynet.data.images import Dataset, ImageSet
+from toynet.data.splits import Split
+from toynet.evaluation import metrics, predict
+from toynet.models import catalog
+from toynet.runs.folder import DataCard
+from toynet.runs.recipe import Recipe
+from toynet.training import losses, precision
+from toynet.training.loop import Plan, Score, TrainingImages, forward_backward
+from toynet.training.precision import Precision
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The images and what a model must know of them."""
+
+    dataset: Dataset
+    split: Split
+    card: DataCard
+
+
+def read(recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Subject:
+    """Load the images of `recipe` and set validation apart; statistics come from the training part only."""
+    dataset = sources.load(recipe.data, data_root, reporter)
+    parts = splits.split(dataset, recipe.data)
+    mean, std = splits.channel_statistics(parts.train.images)
+    card = DataCard(
+        name=dataset.name,
+        classes=dataset.classes,
+        image_shape=dataset.image_shape,
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        train_images=len(parts.train),
+        val_images=len(parts.val) if parts.val else 0,
+        test_images=len(dataset.test),
+        train_digest=dataset.train.digest,
+        test_digest=dataset.test.digest,
+        split_digest=parts.digest,
+    )
+    return Subject(dataset, parts, card)
+
+
+def standardiser(card: DataCard, device: str) -> Standardiser:
+    """The standardisation that the run's training images define."""
+    mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
+    return Standardiser.of(mean, std, width=card.image_shape[1], device=device)
+
+
+def build_model(recipe: Recipe, card: DataCard) -> nn.Module:
+    """The recipe's model for these images, with its first weights."""
+    return catalog.build(
+        recipe.model, classes=len(card.classes), image_shape=card.image_shape, seed=recipe.train.seed
+    )
+
+
+def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
+    """The recipe with nothing left at `auto` or to an architecture's default."""
+    choice = precision.choose(
+        recipe.train.precision,
+        key=_timing_key(recipe, card),
+        memory=places.cache_folder() / "precision.json",
+        time_step=partial(_time_step, recipe, card),
+    )
+    reporter.note(f"precision {choice.why}")
+    return recipe.model_copy(
+        update={
+            "model": catalog.resolve(recipe.model),
+            "train": recipe.train.model_copy(update={"precision": choice.precision}),
+        }
+    )
+
+
+def plan(recipe: Recipe, card: DataCard) -> Plan:
+    """The recipe as the training loop reads it. Its precision must be resolved."""
+    return Plan(
+        train=recipe.train,
+        loss=recipe.loss,
+        optim=recipe.optim,
+        schedule=recipe.schedule,
+        augment=recipe.augment,
+        classes=len(card.classes),
+        precision=resolved_precision(recipe),
+    )
+
+
+def resolved_precision(recipe: Recipe) -> Precision:
+    if recipe.train.precision == "auto":
+        raise ValueError("the recipe's precision has not been resolved")
+    return recipe.train.precision
+
+
+def training_images(subject: Subject, device: str) -> TrainingImages:
+    """The training part on the model's device."""
+    part = subject.split.train
+    return TrainingImages(
+        images=torch.from_numpy(part.images).to(device),
+        labels=torch.from_numpy(part.labels).to(device),
+        standardise=standardiser(subject.card, device),
+    )
+
+
+def validator(recipe: Recipe, subject: Subject, device: str) -> "partial[Score] | None":
+    """A function from a model to its validation loss and accuracy; none where nothing validates."""
+    part = subject.split.val
+    if part is None:
+        return None
+    # Views for test time would multiply the cost of every epoch; they are kept for the final scores.
+    every_epoch = recipe.with_changes({"eval.tta": "none"})
+    return partial(_score, part=part, logits=classifier(every_epoch, subject.card, device))
+
+
+def classifier(recipe: Recipe, card: DataCard, device: str) -> Callable[..., NDArray[np.float32]]:
+    """A function from a model and images (N, H, W, C) uint8 to logits (N, K), as the recipe evaluates."""
+    return partial(
+        predict.logits,
+        mean=card.mean,
+        std=card.std,
+        spec=recipe.eval,
+        device=device,
+        autocast=partial(precision.arithmetic, resolved_precision(recipe), device),
+    )
+
+
+def _score(model: nn.Module, *, part: ImageSet, logits: Callable[..., NDArray[np.float32]]) -> Score:
+    found = metrics.measure(logits(model, part.images), part.labels)
+    return found.loss, found.accuracy
+
+
+def _timing_key(recipe: Recipe, card: DataCard) -> str:
+    where = f"{fingerprint()} {precision.device()} {torch.get_num_threads()} threads"
+    model = recipe.model.model_dump_json(exclude={"dropout", "conv_dropout"})
+    size = recipe.train.micro_batch or recipe.train.batch_size
+    return f"{where} | {model} | {size}x{card.image_shape}"
+
+
+def _time_step(recipe: Recipe, card: DataCard, kind: Precision) -> float:
+    """Seconds of forward and backward on one batch of noise: the best of three after a warm-up."""
+    device = precision.device()
+    model = build_model(recipe, card).to(device)
+    height, width, channels = card.image_shape
+    size = recipe.train.micro_batch or recipe.train.batch_size
+    images = torch.zeros(size, channels, height, width, device=device)
+    labels = torch.zeros(size, dtype=torch.int64, device=device)
+    loss = losses.build(recipe.loss)
+    seconds = []
+    for _ in range(4):
+        started = time.perf_counter()
+        forward_backward(model, loss, images, labels, kind, None)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])

@@ -1,0 +1,35 @@
+"""A trained model back from its run folder."""
+
+from typing import Literal
+
+from torch import nn
+
+from toynet.core.errors import CheckpointError
+from toynet.runs import subject
+from toynet.runs.folder import RunFolder
+from toynet.training import checkpoints, precision
+from toynet.training.learner import Learner
+
+Which = Literal["last", "best"]
+
+
+def load_model(folder: RunFolder, which: Which = "last") -> nn.Module:
+    """The run's model on the machine's device, with averaged weights where the recipe keeps an average.
+
+    `last` is the state that the run's scores belong to; `best` the checkpoint with the highest validation
+    accuracy. Raises `CheckpointError` when there is no whole checkpoint.
+    """
+    recipe = folder.recipe()
+    if which == "best":
+        path = checkpoints.best(folder.checkpoints)
+        if path is None:
+            raise CheckpointError(f"run {folder.name} has no best checkpoint")
+        parts, state = checkpoints.load(path)
+    else:
+        parts, state, _ = checkpoints.load_latest(folder.checkpoints)
+    model = subject.build_model(recipe, folder.card())
+    learner = Learner.fresh(model, recipe.optim, recipe.train)
+    learner.restore(parts, state)
+    if learner.average is not None:
+        learner.average.write_into(model)
+    return model.to(precision.device())

@@ -1,0 +1,38 @@
+"""Ctrl-C and SIGTERM as a flag that the loop reads between steps."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopFlag:
+    """`signal_number` is set once someone asked the process to stop."""
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopFlag]:
+    """Turn the first SIGINT or SIGTERM into a flag; a second one interrupts at once.
+
+    Outside the main thread signals cannot be caught, and the flag stays clear.
+    """
+    flag = StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if flag.signal_number is not None:
+            raise KeyboardInterrupt
+        flag.signal_number = number
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,100 @@
+"""A model with all that moves while it learns, and its passage to and from plain tensors."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from toynet.core.errors import CheckpointError
+from toynet.training import optimizers as optimizer_room
+from toynet.training.averages import WeightAverage
+from toynet.training.spec import OptimSpec, TrainSpec
+from toynet.training.state import TrainState
+
+Parts = dict[str, dict[str, Tensor]]
+"""Named tensors by part: `model`, `average`, `optimizer-0`, ..."""
+
+
+@dataclass
+class Learner:
+    """The model, its optimisers, the average of its weights (if any) and the cursor."""
+
+    model: nn.Module
+    optimizers: tuple[Optimizer, ...]
+    average: WeightAverage | None
+    state: TrainState
+
+    @classmethod
+    def fresh(cls, model: nn.Module, optim: OptimSpec, train: TrainSpec) -> "Learner":
+        """At step 0."""
+        average = WeightAverage(model, train.ema) if train.ema else None
+        return cls(model, optimizer_room.build(model, optim), average, TrainState())
+
+    def parts(self) -> Parts:
+        """Every tensor that a bit-identical continuation needs."""
+        parts: Parts = {"model": dict(self.model.state_dict())}
+        if self.average is not None:
+            parts["average"] = self.average.tensors
+        for number, optimizer in enumerate(self.optimizers):
+            parts[f"optimizer-{number}"] = _optimizer_tensors(optimizer)
+        return parts
+
+    def restore(self, parts: Parts, state: TrainState) -> None:
+        """Take over saved tensors and cursor; `CheckpointError` on any missing or misshapen."""
+        expected = {"model", *(["average"] if self.average else [])}
+        expected |= {f"optimizer-{number}" for number in range(len(self.optimizers))}
+        if parts.keys() != expected:
+            raise CheckpointError(
+                f"the checkpoint holds {sorted(parts)}, this recipe needs {sorted(expected)}"
+            )
+        _copy_all(dict(self.model.state_dict()), parts["model"], "model")
+        if self.average is not None:
+            _copy_all(self.average.tensors, parts["average"], "average")
+        for number, optimizer in enumerate(self.optimizers):
+            _restore_optimizer(optimizer, parts[f"optimizer-{number}"], started=state.step > 0)
+        self.state = state
+
+
+def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{index}.{key}": value
+        for index, parameter in enumerate(_parameters(optimizer))
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _restore_optimizer(optimizer: Optimizer, saved: dict[str, Tensor], *, started: bool) -> None:
+    """Rebuild per-parameter state in the parameter's own memory order, which fused kernels rely on."""
+    by_parameter: dict[int, dict[str, Tensor]] = {}
+    for name, value in saved.items():
+        number, key = name.split(".", maxsplit=1)
+        by_parameter.setdefault(int(number), {})[key] = value
+    parameters = _parameters(optimizer)
+    momentless = optimizer.defaults.get("momentum") == 0
+    if started and not momentless and len(by_parameter) != len(parameters):
+        raise CheckpointError("the checkpoint's optimiser state does not match the model's parameters")
+    for index, entries in by_parameter.items():
+        parameter = parameters[index]
+        optimizer.state[parameter] = {
+            key: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+            for key, value in entries.items()
+        }
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+@torch.no_grad()
+def _copy_all(targets: dict[str, Tensor], sources: dict[str, Tensor], part: str) -> None:
+    if targets.keys() != sources.keys():
+        odd = sorted(targets.keys() ^ sources.keys())
+        raise CheckpointError(f"{part}: the checkpoint and the model differ in {', '.join(odd[:3])}")
+    for name, target in targets.items():
+        if target.shape != sources[name].shape:
+            raise CheckpointError(
+                f"{part}: {name} is {tuple(sources[name].shape)} in the checkpoint, "
+                f"{tuple(target.shape)} in the model"
+            )
+        target.copy_(sources[name])

@@ -1,0 +1,234 @@
+"""Training, readable at one sight.
+
+augment -> forward -> loss -> backward -> step -> evaluate -> record -> save, in that order. Whatever is
+random is a pure function of the seed and the position, so a run that stops anywhere continues as if it
+had not stopped.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from toynet.augment import pipeline
+from toynet.augment.spec import AugmentSpec
+from toynet.augment.standardise import Standardiser
+from toynet.core.errors import Diverged, Interrupted
+from toynet.core.records import EpochRecord
+from toynet.core.reporter import Reporter
+from toynet.core.seeds import derive
+from toynet.data import batches
+from toynet.training import losses, optimizers, schedules
+from toynet.training.interrupts import StopFlag
+from toynet.training.learner import Learner
+from toynet.training.precision import Precision, arithmetic
+from toynet.training.spec import LossSpec, OptimSpec, ScheduleSpec, TrainSpec
+
+Score = tuple[float, float]
+"""Loss and accuracy."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does, as far as the loop is concerned."""
+
+    train: TrainSpec
+    loss: LossSpec
+    optim: OptimSpec
+    schedule: ScheduleSpec
+    augment: AugmentSpec
+    classes: int
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """images: (N, H, W, C) uint8 and labels: (N,) int64, both on the model's device."""
+
+    images: Tensor
+    labels: Tensor
+    standardise: Standardiser
+
+
+def train(
+    learner: Learner,
+    plan: Plan,
+    data: TrainingImages,
+    *,
+    validate: Callable[[nn.Module], Score] | None,
+    record: Callable[[EpochRecord], None],
+    save: Callable[[Learner], None],
+    stop: StopFlag,
+    reporter: Reporter,
+) -> None:
+    """Train until the planned epochs are done or early stopping ends them.
+
+    Raises `Diverged` before an update that is not finite; `Interrupted`, after saving, when `stop` is set.
+    """
+    spec, state, model = plan.train, learner.state, learner.model
+    count = len(data.images)
+    steps_per_epoch = batches.batch_count(count, spec.batch_size)
+    rate = schedules.build(plan.schedule, epochs=spec.epochs, steps_per_epoch=steps_per_epoch)
+    loss_function = losses.build(plan.loss)
+
+    while state.epoch < spec.epochs and not _waited_enough(learner, spec):
+        epoch = state.epoch
+        model.train()
+        order = batches.order(count, seed=spec.seed, epoch=epoch)
+        draws = pipeline.draw(plan.augment, order, seed=spec.seed, epoch=epoch)
+        indices = torch.from_numpy(order).to(data.images.device)
+        reporter.begin(f"epoch {epoch + 1}/{spec.epochs}", count - state.sums.images, "images")
+
+        for rows in batches.batches(count, spec.batch_size, start=state.batch):
+            started = time.perf_counter()
+            images, labels = load(data, indices[rows])
+            images, labels = pipeline.augment(plan.augment, images, labels, draws, rows, classes=plan.classes)
+            torch.manual_seed(derive(spec.seed, "dropout", state.step))
+            optimizers.set_rate(learner.optimizers, rate(state.step) * state.plateau.factor)
+            loss, correct = forward_backward(
+                model, loss_function, images, labels, plan.precision, spec.micro_batch
+            )
+            norm = gradient_norm(model, plan.optim.clip_norm)
+            _check_finite(loss, norm, step=state.step, epoch=epoch)
+            for optimizer in learner.optimizers:
+                optimizer.step()
+            state.step += 1
+            state.batch += 1
+            if learner.average is not None:
+                learner.average.update(model, state.step)
+            _add(learner, loss, correct, norm, len(images), time.perf_counter() - started)
+            reporter.advance(len(images))
+            if stop.signal_number is not None:
+                save(learner)
+                where = f"epoch {epoch + 1}, step {state.step}"
+                raise Interrupted(
+                    f"stopped at {where}; everything is saved, go on with --resume",
+                    signal_number=stop.signal_number,
+                )
+
+        score = _score(learner, validate)
+        lr = plan.optim.lr * rate(state.step - 1) * state.plateau.factor
+        line = _close_epoch(learner, plan, score, lr)
+        record(line)
+        reporter.epoch(line, spec.epochs)
+        if _worth_saving(learner, spec):
+            save(learner)
+
+
+def load(data: TrainingImages, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Images at `indices` (B,), standardised (B, C, H, W) float32 channels-last, and their labels (B,)."""
+    return data.standardise(data.images[indices]), data.labels[indices]
+
+
+def forward_backward(
+    model: nn.Module,
+    loss_function: losses.Loss,
+    images: Tensor,
+    labels: Tensor,
+    precision: Precision,
+    micro_batch: int | None,
+) -> tuple[float, int]:
+    """Leave the gradient of the batch's mean loss in the model; returns that loss and the number correct.
+
+    The batch passes in pieces of `micro_batch` images, each weighted by its share.
+    """
+    for parameter in model.parameters():
+        parameter.grad = None
+    total, correct = 0.0, 0
+    size = micro_batch or len(images)
+    images = images.contiguous(memory_format=torch.channels_last)
+    for first in range(0, len(images), size):
+        piece, target = images[first : first + size], labels[first : first + size]
+        with arithmetic(precision, images.device.type):
+            logits = model(piece)
+        loss = loss_function(logits, target) * (len(piece) / len(images))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+        truth = target if target.ndim == 1 else target.argmax(dim=1)
+        correct += int((logits.detach().argmax(dim=1) == truth).sum())
+    return total, correct
+
+
+def gradient_norm(model: nn.Module, clip_norm: float) -> float:
+    """The norm of the whole gradient, which is scaled down to `clip_norm` where that is set and exceeded."""
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if clip_norm:
+        nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+    return norm.item()
+
+
+def _check_finite(loss: float, norm: float, *, step: int, epoch: int) -> None:
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
+    raise Diverged(
+        f"diverged at step {step + 1} (epoch {epoch + 1}): the {what}; the update was not applied. "
+        "Try a lower optim.lr, optim.clip_norm=1 or a few schedule.warmup_epochs",
+        step=step,
+        epoch=epoch,
+    )
+
+
+def _add(learner: Learner, loss: float, correct: int, norm: float, images: int, seconds: float) -> None:
+    sums = learner.state.sums
+    sums.loss += loss * images
+    sums.correct += correct
+    sums.images += images
+    sums.grad_norm += norm
+    sums.batches += 1
+    sums.seconds += seconds
+
+
+def _score(learner: Learner, validate: Callable[[nn.Module], Score] | None) -> Score | None:
+    """Validate the averaged weights where an average is kept, the plain ones elsewhere."""
+    if validate is None:
+        return None
+    started = time.perf_counter()
+    if learner.average is None:
+        score = validate(learner.model)
+    else:
+        with learner.average.swapped_into(learner.model):
+            score = validate(learner.model)
+    learner.state.elapsed_s += time.perf_counter() - started
+    return score
+
+
+def _close_epoch(learner: Learner, plan: Plan, score: Score | None, lr: float) -> EpochRecord:
+    """Move the cursor to the next epoch and turn the sums of this one into its record."""
+    state = learner.state
+    sums = state.sums
+    state.elapsed_s += sums.seconds
+    state.epoch, state.batch, state.sums = state.epoch + 1, 0, type(sums)()
+    if score is not None:
+        if plan.schedule.plateau is not None:
+            state.plateau.observe(plan.schedule.plateau, score[0])
+        if state.best_val_accuracy is None or score[1] > state.best_val_accuracy:
+            state.best_val_accuracy, state.best_epoch = score[1], state.epoch
+    return EpochRecord(
+        epoch=state.epoch,
+        step=state.step,
+        lr=lr,
+        train_loss=sums.loss / sums.images,
+        train_accuracy=sums.correct / sums.images,
+        val_loss=score[0] if score else None,
+        val_accuracy=score[1] if score else None,
+        grad_norm=sums.grad_norm / sums.batches,
+        elapsed_s=state.elapsed_s,
+        images_per_s=sums.images / sums.seconds,
+    )
+
+
+def _waited_enough(learner: Learner, spec: TrainSpec) -> bool:
+    """Whether early stopping is on and its patience is spent."""
+    state = learner.state
+    return bool(spec.early_stop) and state.epoch - (state.best_epoch or state.epoch) >= spec.early_stop
+
+
+def _worth_saving(learner: Learner, spec: TrainSpec) -> bool:
+    state = learner.state
+    due = state.epoch % spec.checkpoint_every == 0 or state.epoch == spec.epochs
+    return due or state.epoch == state.best_epoch or _waited_enough(learner, spec)

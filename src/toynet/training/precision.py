@@ -1,0 +1,65 @@
+"""Which arithmetic a step uses, found by timing the real step once per machine and torch build."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from toynet.core.files import read_json, write_json
+
+Precision = Literal["bf16", "fp32"]
+_CLEARLY_FASTER = 1.05
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The arithmetic to use and a sentence on why."""
+
+    precision: Precision
+    why: str
+
+
+def device() -> str:
+    """`cuda` or `mps` where there is one, else `cpu`. Only `cpu` has been measured."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@contextmanager
+def arithmetic(precision: Precision, device_type: str) -> Iterator[None]:
+    """bf16 autocast over fp32 weights, or plain fp32 (TF32 matrix products where CUDA has them)."""
+    context = torch.autocast(device_type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    with context:
+        yield
+
+
+def choose(
+    requested: Literal["auto", "bf16", "fp32"],
+    *,
+    key: str,
+    memory: Path,
+    time_step: Callable[[Precision], float],
+) -> Choice:
+    """Resolve `auto` by timing, or by what was found for the same `key` before and kept in `memory`.
+
+    key: names machine, torch build, threads, model and batch. time_step: seconds of one training step.
+    bf16 is taken only where it is clearly faster (5 %), since fp32 is the safer default.
+    """
+    if requested != "auto":
+        return Choice(requested, f"{requested} was asked for")
+    known = read_json(memory) if memory.exists() else {}
+    if key in known:
+        fp32_s, bf16_s = known[key]
+        when = "timed before on this machine"
+    else:
+        fp32_s, bf16_s = time_step("fp32"), time_step("bf16")
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_json(memory, {**known, key: [fp32_s, bf16_s]})
+        when = "timed just now"
+    precision: Precision = "bf16" if fp32_s > _CLEARLY_FASTER * bf16_s else "fp32"
+    timing = f"a step takes {fp32_s * 1e3:.0f} ms in fp32, {bf16_s * 1e3:.0f} in bf16"
+    return Choice(precision, f"{precision}: {timing} ({when})")

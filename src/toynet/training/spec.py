@@ -1,0 +1,144 @@
+"""The `[loss]`, `[optim]`, `[schedule]` and `[train]` tables of a recipe."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from toynet.core.records import Record
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class LossSpec(Record):
+    """What training minimises."""
+
+    name: Literal["cross_entropy", "focal"] = "cross_entropy"
+    label_smoothing: Fraction = 0.0
+    """Share of the label spread evenly over all classes."""
+
+    gamma: NotNegative = 2.0
+    """Focal loss only: how strongly easy images are played down."""
+
+
+class OptimSpec(Record):
+    """How a gradient becomes a step."""
+
+    name: Literal["adam", "adamw", "sgd", "muon"] = "adam"
+    lr: Positive = 1e-3
+    """The rate that schedules scale."""
+
+    weight_decay: NotNegative = 0.0
+    """On weights of convolutions and the dense layer only. adam and sgd: added to the gradient; adamw and
+    muon: decoupled, times the rate."""
+
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    eps: Positive = 1e-7
+    """Adam's epsilon in the Keras sense: added before the bias correction."""
+
+    momentum: Fraction = 0.9
+    """sgd and muon."""
+
+    nesterov: bool = True
+    """sgd and muon."""
+
+    aux_lr: Positive = 1e-3
+    """muon only: AdamW's rate for what Muon does not take (first and last layer, batch norm, biases)."""
+
+    clip_norm: NotNegative = 0.0
+    """Largest norm of the whole gradient; 0 leaves it."""
+
+
+class PlateauSpec(Record):
+    """Scale the schedule by `factor`, from then on, when the validation loss stops falling."""
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    patience: Annotated[int, Field(ge=1)] = 5
+    """Epochs without improvement before the rate falls."""
+
+    min_delta: NotNegative = 1e-4
+    """What counts as an improvement."""
+
+
+class ScheduleSpec(Record):
+    """The learning rate over time, as a multiple of `optim.lr`."""
+
+    name: Literal["constant", "step", "exponential", "cosine", "cosine_restarts", "one_cycle"] = "cosine"
+    per: Literal["epoch", "step"] = "epoch"
+    """Whether the rate moves once an epoch or at every step."""
+
+    warmup_epochs: NotNegative = 0.0
+    """The rate rises linearly to the schedule's over this long."""
+
+    boundaries_epochs: tuple[NotNegative, ...] = ()
+    """step: where each of `factors` starts."""
+
+    factors: tuple[Positive, ...] = ()
+    """step: the rate from each boundary on, as a multiple of `optim.lr`."""
+
+    period_epochs: Positive | None = None
+    """exponential, cosine, one_cycle: their length, `train.epochs` by default; restarts: the first period."""
+
+    decay_rate: Positive = 8e-3
+    """exponential: the multiple reached after `period_epochs`."""
+
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """cosine, restarts, one_cycle: the multiple at the bottom."""
+
+    t_mul: Annotated[float, Field(ge=1)] = 1.0
+    """restarts: each period's length against the one before."""
+
+    m_mul: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """restarts: each period's height against the one before."""
+
+    peak_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """one_cycle: where the rate is highest, as a share of the period."""
+
+    start: Annotated[float, Field(gt=0, le=1)] = 0.04
+    """one_cycle: the multiple at the first step."""
+
+    shape: Literal["cosine", "linear"] = "cosine"
+    """one_cycle: how the rate rises and falls."""
+
+    plateau: PlateauSpec | None = None
+    """`true` for the report's values (0.15 after 5 epochs), a table for others, off by default."""
+
+    @field_validator("plateau", mode="before")
+    @classmethod
+    def _accept_booleans(cls, value: object) -> object:
+        return {True: PlateauSpec(), False: None}[value] if isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> Self:
+        if self.name == "step" and not self.boundaries_epochs:
+            raise ValueError("a step schedule needs boundaries_epochs and factors")
+        if len(self.boundaries_epochs) != len(self.factors):
+            counts = f"{len(self.boundaries_epochs)} and {len(self.factors)}"
+            raise ValueError(f"boundaries_epochs and factors need equal lengths, got {counts}")
+        if list(self.boundaries_epochs) != sorted(set(self.boundaries_epochs)):
+            raise ValueError("boundaries_epochs must rise")
+        return self
+
+
+class TrainSpec(Record):
+    """The loop itself."""
+
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    micro_batch: Annotated[int, Field(ge=2)] | None = None
+    """Images per forward pass; gradients add up over a batch. It sets what batch norm averages over."""
+
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """`bf16`: autocast with fp32 weights. `auto`: whichever a timing on this machine finds faster."""
+
+    ema: Fraction = 0.0
+    """Decay per step of an average of the weights, which is then what is evaluated; 0 is off."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    early_stop: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many epochs without a better validation accuracy; 0 is off."""
+
+    checkpoint_every: Annotated[int, Field(ge=1)] = 5
+    """Epochs between checkpoints."""

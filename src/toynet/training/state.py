@@ -1,0 +1,67 @@
+"""Where a training run stands: everything that moves, besides tensors."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from toynet.core.errors import CheckpointError
+from toynet.training.spec import PlateauSpec
+
+
+@dataclass
+class Plateau:
+    """Reduce-on-plateau: the factor it has put on the schedule so far, and what it waits for."""
+
+    factor: float = 1.0
+    best: float | None = None
+    waited: int = 0
+
+    def observe(self, spec: PlateauSpec, val_loss: float) -> None:
+        """Take in an epoch's validation loss, with the rule of Keras' `ReduceLROnPlateau`."""
+        if self.best is None or val_loss < self.best - spec.min_delta:
+            self.best, self.waited = val_loss, 0
+            return
+        self.waited += 1
+        if self.waited >= spec.patience:
+            self.factor, self.waited = self.factor * spec.factor, 0
+
+
+@dataclass
+class Sums:
+    """Running sums over the epoch so far."""
+
+    loss: float = 0.0
+    correct: int = 0
+    images: int = 0
+    grad_norm: float = 0.0
+    batches: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class TrainState:
+    """The cursor: `epoch` epochs and `batch` batches of the next are done, `step` updates in all."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    elapsed_s: float = 0.0
+    sums: Sums = field(default_factory=Sums)
+    plateau: Plateau = field(default_factory=Plateau)
+    best_val_accuracy: float | None = None
+    best_epoch: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "TrainState":
+        """Raises `CheckpointError` when a field is missing or unknown: nothing is guessed."""
+        try:
+            nested = {"sums": Sums(**value["sums"]), "plateau": Plateau(**value["plateau"])}
+            state = cls(**{**value, **nested})
+            missing = asdict(cls()).keys() - value.keys()
+        except (TypeError, KeyError) as error:
+            raise CheckpointError(f"the checkpoint's state does not fit this version ({error})") from error
+        if missing:
+            raise CheckpointError(f"the checkpoint's state lacks {', '.join(sorted(missing))}")
+        return state

@@ -1,0 +1,64 @@
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from toynet.core import files
+from toynet.core.errors import ToyNetError
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path: Path):
+    target = tmp_path / "a.json"
+    files.write_atomic(target, "old")
+
+    def breaks(file):
+        file.write(b"half")
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        files.write_atomic_with(target, breaks)
+    assert target.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_written_files_follow_the_umask(tmp_path: Path):
+    before = os.umask(0o027)
+    try:
+        files.write_atomic(tmp_path / "a", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_torn_last_line_is_left_out_and_a_torn_middle_line_is_an_error(tmp_path: Path):
+    path = tmp_path / "m.jsonl"
+    files.append_json_line(path, {"epoch": 1})
+    files.append_json_line(path, {"epoch": 2})
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"epoch":')
+    assert [line["epoch"] for line in files.read_json_lines(path)] == [1, 2]
+    path.write_bytes(b'{"epo\n' + whole)
+    with pytest.raises(ToyNetError, match="line 1 is damaged"):
+        files.read_json_lines(path)
+
+
+def _hold(folder: Path, ready, release) -> None:
+    with files.folder_lock(folder):
+        ready.set()
+        release.wait(30)
+
+
+def test_a_lock_names_its_owner_and_dies_with_it(tmp_path: Path):
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    owner = context.Process(target=_hold, args=(tmp_path, ready, release))
+    owner.start()
+    assert ready.wait(30)
+    with pytest.raises(ToyNetError, match=f"in use by process {owner.pid} on "), files.folder_lock(tmp_path):
+        pass
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.join()
+    with files.folder_lock(tmp_path):
+        pass

@@ -1,0 +1,103 @@
+"""Ten steps of each optimiser against Keras' (or, for Muon, torch's) on the same gradients."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from toynet.training import optimizers
+from toynet.training.spec import OptimSpec
+
+GENERATOR = np.random.default_rng(0)
+KERNEL = GENERATOR.normal(size=(6, 4)).astype(np.float32)
+BIAS = GENERATOR.normal(size=6).astype(np.float32)
+# Gradients from 1e-6 up to 1 in size: where epsilon is placed shows in the small ones.
+GRADIENTS = [
+    (
+        GENERATOR.normal(size=(6, 4)).astype(np.float32) * 10.0 ** GENERATOR.uniform(-6, 0),
+        GENERATOR.normal(size=6).astype(np.float32),
+    )
+    for _ in range(10)
+]
+
+
+def ours(spec: OptimSpec) -> tuple[np.ndarray, np.ndarray]:
+    layer = nn.Linear(4, 6)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(KERNEL))
+        layer.bias.copy_(torch.from_numpy(BIAS))
+    moving = optimizers.build(layer, spec)
+    for kernel, bias in GRADIENTS:
+        layer.weight.grad, layer.bias.grad = torch.from_numpy(kernel), torch.from_numpy(bias)
+        for optimizer in moving:
+            optimizer.step()
+    return layer.weight.detach().numpy(), layer.bias.detach().numpy()
+
+
+def theirs(optimizer) -> tuple[np.ndarray, np.ndarray]:
+    kernel, bias = keras.Variable(KERNEL), keras.Variable(BIAS, name="bias")
+    optimizer.build([kernel, bias])
+    for gradients in GRADIENTS:
+        optimizer.apply([torch.from_numpy(g) for g in gradients], [kernel, bias])
+    return keras.ops.convert_to_numpy(kernel), keras.ops.convert_to_numpy(bias)
+
+
+def agree(spec: OptimSpec, optimizer) -> None:
+    for mine, reference in zip(ours(spec), theirs(optimizer), strict=True):
+        assert np.abs(mine - reference).max() < 2e-6
+
+
+def test_adam_is_keras_with_its_epsilon():
+    agree(OptimSpec(name="adam", lr=1e-2), keras.optimizers.Adam(1e-2, epsilon=1e-7))
+    agree(OptimSpec(name="adam", lr=1e-2, eps=1e-3), keras.optimizers.Adam(1e-2, epsilon=1e-3))
+
+
+def test_torchs_adam_would_not_pass():
+    layer = nn.Parameter(torch.from_numpy(KERNEL.copy()))
+    plain = torch.optim.Adam([layer], lr=1e-2, eps=1e-3)
+    for kernel, _ in GRADIENTS:
+        layer.grad = torch.from_numpy(kernel)
+        plain.step()
+    reference = theirs(keras.optimizers.Adam(1e-2, epsilon=1e-3))[0]
+    assert np.abs(layer.detach().numpy() - reference).max() > 1e-3
+
+
+def test_adamw_decays_kernels_and_spares_biases():
+    reference = keras.optimizers.AdamW(1e-2, weight_decay=0.1, epsilon=1e-7)
+    reference.exclude_from_weight_decay(var_names=["bias"])
+    agree(OptimSpec(name="adamw", lr=1e-2, weight_decay=0.1), reference)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_sgd_is_keras(nesterov: bool):
+    spec = OptimSpec(name="sgd", lr=1e-2, momentum=0.9, nesterov=nesterov)
+    agree(spec, keras.optimizers.SGD(1e-2, momentum=0.9, nesterov=nesterov))
+
+
+@pytest.mark.parametrize("shape", [(16, 8), (8, 16), (8, 3, 3, 3)])
+def test_muon_is_torchs_on_the_flattened_kernel(shape: tuple[int, ...]):
+    start = torch.from_numpy(GENERATOR.normal(size=shape).astype(np.float32))
+    gradients = [torch.from_numpy(GENERATOR.normal(size=shape).astype(np.float32)) for _ in range(10)]
+    mine, matrix = nn.Parameter(start.clone()), nn.Parameter(start.flatten(1).clone())
+    muon = optimizers.Muon([mine], 0.02, 0.9, nesterov=True, weight_decay=0.1)
+    torchs = torch.optim.Muon([matrix], lr=0.02, momentum=0.9, nesterov=True, weight_decay=0.1)
+    for gradient in gradients:
+        mine.grad, matrix.grad = gradient, gradient.flatten(1)
+        muon.step()
+        torchs.step()
+    assert torch.allclose(mine.flatten(1), matrix, atol=1e-5)
+
+
+def test_muon_takes_hidden_convolutions_and_adam_the_rest():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4, 2)
+    )
+    muon, adam = optimizers.build(model, OptimSpec(name="muon", lr=0.02, aux_lr=0.003))
+    assert [p is model[2].weight for p in muon.param_groups[0]["params"]] == [True]
+    moved = sum(len(group["params"]) for optimizer in (muon, adam) for group in optimizer.param_groups)
+    assert moved == len(list(model.parameters()))
+    optimizers.set_rate((muon, adam), 0.5)
+    optimizers.set_rate((muon, adam), 0.25)
+    assert muon.param_groups[0]["lr"] == pytest.approx(0.005)
+    assert adam.param_groups[0]["lr"] == pytest.approx(0.00075)
