@@ -18,10 +18,11 @@ from toynet.core.reporter import Reporter, Silent
 from toynet.evaluation import diagnose as diagnosis
 from toynet.evaluation import metrics
 from toynet.evaluation.activations import LayerActivation
+from toynet.evaluation.findings import Finding
 from toynet.report.gallery import draw_preview
 from toynet.report.run_figures import draw_run
 from toynet.runs import execute, reads, subject, trained
-from toynet.runs.folder import RunFolder
+from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.recipe import Recipe
 from toynet.training import precision
 
@@ -79,7 +80,7 @@ def train(
         folder = _unfinished(wanted, changes, name, root)
         result = execute.resume(folder, data_root=data_root, reporter=reporter, illustrate=draw)
         return Run(folder, result)
-    path = root / (name or execute.fresh_name(wanted, root))
+    path = root / (check_name(name) if name else execute.fresh_name(wanted, root))
     result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw)
     return Run(RunFolder(path), result)
 
@@ -121,11 +122,12 @@ def evaluate(
     return Evaluation(split, found, metrics.per_class(logits, part.labels, about.card.classes), count)
 
 
-def diagnose(run: str | Path | Run, *, root: Path | None = None) -> list[diagnosis.Finding]:
+def diagnose(run: str | Path | Run, *, root: Path | None = None) -> list[Finding]:
     """What the run's curves, classes and activations say, each with its numbers and one change to try."""
-    folder = open_run(run, root=root).folder
-    records = folder.metrics()
-    if not records:
+    opened = open_run(run, root=root)
+    folder, records = opened.folder, opened.folder.metrics()
+    diverged = opened.result is not None and opened.result.status == "diverged"
+    if not records and not diverged:
         raise ToyNetError(f"run {folder.name} has not finished an epoch yet; there is nothing to read")
     per_class, layers = None, None
     if (folder.path / "predictions.npz").exists():
@@ -137,7 +139,11 @@ def diagnose(run: str | Path | Run, *, root: Path | None = None) -> list[diagnos
     if (folder.path / "activations.json").exists():
         layers = [LayerActivation.model_validate(row) for row in read_json(folder.path / "activations.json")]
     return diagnosis.diagnose(
-        records, settings=folder.recipe().settings(), per_class=per_class, activations=layers
+        records,
+        settings=folder.recipe().settings(),
+        per_class=per_class,
+        activations=layers,
+        diverged=diverged,
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from toynet.core.records import EpochRecord
 from toynet.evaluation.activations import LayerActivation
-from toynet.evaluation.diagnose import Finding, diagnose
+from toynet.evaluation.diagnose import diagnose
+from toynet.evaluation.findings import Finding
 from toynet.evaluation.metrics import ClassScore
 
 SETTINGS = {

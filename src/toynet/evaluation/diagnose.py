@@ -8,28 +8,20 @@ each conclusion has a threshold. Deviation: they often changed several factors a
 All of this is heuristic and reads a single run. Whether the change helps is for a study to say.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from toynet.core.records import EpochRecord, Record
+from toynet.core.records import EpochRecord
+from toynet.evaluation.curves import HIGH_LR, LOW_LR, OPENING_EPOCHS, TAIL, Curves, end_of, fall, jump, slope
+from toynet.evaluation.findings import Change, Finding, Settings, Severity, finding, regularised, scaled
 from toynet.evaluation.metrics import ClassScore
 
 if TYPE_CHECKING:
     from toynet.evaluation.activations import LayerActivation
 
-Severity = Literal["serious", "moderate", "note"]
-Settings = Mapping[str, object]
-Change = dict[str, bool | int | float | str]
-Floats = NDArray[np.float64]
-
 MIN_EPOCHS = 4  # fewer points show neither trend nor unrest
-TAIL = 0.2  # the share of the epochs, three at least, that counts as the end
-OPENING_EPOCHS = 3  # the steep first epochs, and at least a tenth of the run, say nothing about unrest
-HIGH_LR, LOW_LR = 0.5, 0.1  # of the largest rate: its high level, and where a run should be calm
 ANNEALED_LR = 0.015  # of the largest rate: below this a schedule has come to its end
 UNREST_ACCURACY = 0.02  # a healthy small ToyNet at Adam 1e-3 shows 0.01 (measured on 2,500 images)
 UNREST_LOSS = 0.06  # of the loss, twice that healthy run's; both must jump: few images move accuracy alone
@@ -54,102 +46,7 @@ DEAD_SHARE = 0.5  # half of a layer's channels silent is beyond what trained net
 EXPLODING = 1e4  # float16 ends at 6.5e4; normalised networks stay below 1e2
 WEAK_RECALL, WEAK_ERROR, WEAK_T = 0.15, 1.8, 3.0  # below the mean; times mean error; standard errors
 GENTLER, MUCH_GENTLER, BOLDER = 0.5, 0.25, 3.0  # factors on the learning rate
-LONGER, DROPOUT = 1.5, 0.5  # factor on the epochs; the report's dropout before the dense layer
-
-_LESSONS = {  # code: title, and what to learn from it
-    "diverged": (
-        "The run diverged",
-        "A step that overshoots makes the next gradient larger still, until numbers overflow.",
-    ),
-    "lr-too-high": (
-        "The learning rate is too high",
-        "Steps that are too long leap back and forth across the minimum instead of settling into it.",
-    ),
-    "lr-drop-gain": (
-        "The first drop of the learning rate brought a sudden gain",
-        "A lower rate lets the weights settle. Sound runs show this as well, so alone it is only a hint that "
-        "a lower rate or an earlier drop deserves a study.",
-    ),
-    "lr-too-low": (
-        "The learning rate is too low",
-        "Steps that are too short spend the epochs on the way; a sound rate shows some unrest at first.",
-    ),
-    "not-converged": (
-        "Training has not converged",
-        "A curve that still falls has more to give; let a run end its schedule, and compare equal lengths.",
-    ),
-    "overfitting": (
-        "The model overfits",
-        "It remembers what is peculiar to the training images. Augmentation and dropout lower the training "
-        "accuracy, so the true gap is wider.",
-    ),
-    "val-loss-rising": (
-        "Validation loss rises while training loss falls",
-        "The model grows surer of all its answers, the wrong ones included; accuracy may hold meanwhile.",
-    ),
-    "dead-activations": (
-        "Channels are dead",
-        "A ReLU that is never positive gets no gradient; too large a step usually pushed it there.",
-    ),
-    "exploding-activations": (
-        "Activations explode",
-        "Values that grow from layer to layer overflow; normalisation and smaller steps keep them in range.",
-    ),
-    "class-fails": (
-        "One class fails",
-        "Look at its images before turning knobs: too few, wrong labels, or an augmentation that turns one "
-        "class into another.",
-    ),
-    "no-validation": (
-        "Nothing was validated",
-        "Training curves alone show neither overfitting nor an unsteady model.",
-    ),
-    "too-short": ("Too short to judge", "The first epochs of good and of bad runs look alike."),
-    "nothing-stands-out": (
-        "Nothing stands out",
-        "What is left to gain is of the size that two seeds differ by; a study with several seeds can tell.",
-    ),
-}
-
-
-class Finding(Record):
-    """One reading of a run. `change` holds one dotted recipe key and the value to try, or nothing."""
-
-    code: str
-    title: str
-    evidence: str
-    why: str
-    change: Change
-    severity: Severity
-
-
-@dataclass(frozen=True)
-class _Curves:
-    """The records as arrays over all epochs, and over those (indices `seen`) that were validated."""
-
-    epoch: Floats
-    lr: Floats
-    train_loss: Floats
-    train_accuracy: Floats
-    seen: NDArray[np.int64]
-    val_loss: Floats
-    val_accuracy: Floats
-
-    @classmethod
-    def of(cls, records: Sequence[EpochRecord]) -> "_Curves":
-        seen = [i for i, row in enumerate(records) if None not in (row.val_loss, row.val_accuracy)]
-        every = ("epoch", "lr", "train_loss", "train_accuracy")
-        columns = {name: [getattr(row, name) for row in records] for name in every}
-        columns |= {name: [getattr(records[i], name) for i in seen] for name in ("val_loss", "val_accuracy")}
-        arrays = {name: np.array(values, np.float64) for name, values in columns.items()}
-        return cls(seen=np.array(seen, np.int64), **arrays)
-
-    def high(self) -> NDArray[np.bool_]:
-        """Epochs at the schedule's high level, without the opening."""
-        opening = max(OPENING_EPOCHS, len(self.lr) // 10)
-        level: NDArray[np.bool_] = self.lr >= HIGH_LR * self.lr.max()
-        level[:opening] = False
-        return level
+LONGER = 1.5  # factor on the epochs
 
 
 def diagnose(
@@ -170,55 +67,55 @@ def diagnose(
     broken = [row.epoch for row in records if not np.isfinite([row.train_loss, row.val_loss or 0.0]).all()]
     if diverged or broken:
         where = f"in epoch {broken[0] if broken else len(records) + 1} the loss stopped being finite"
-        found.append(_finding("diverged", where, _scaled(settings, "optim.lr", MUCH_GENTLER), "serious"))
+        found.append(finding("diverged", where, scaled(settings, "optim.lr", MUCH_GENTLER), "serious"))
     elif len(records) < MIN_EPOCHS:
         text = f"{len(records)} of the {MIN_EPOCHS} epochs that a trend takes are on record"
-        found.append(_finding("too-short", text, {}, "note"))
+        found.append(finding("too-short", text, {}, "note"))
     else:
-        curves = _Curves.of(records)
+        curves = Curves.of(records)
         readings = (_lr_too_high, _lr_too_low, _not_converged, _overfitting, _val_loss_rising, _unvalidated)
-        found += [finding for reading in readings if (finding := reading(curves, settings))]
+        found += [one for reading in readings if (one := reading(curves, settings))]
     if not found:
         score = f"training loss ends at {records[-1].train_loss:.3f} after {len(records)} epochs"
-        found.append(_finding("nothing-stands-out", f"{score}, and the curves are calm", {}, "note"))
-    return sorted(found, key=lambda finding: ("serious", "moderate", "note").index(finding.severity))
+        found.append(finding("nothing-stands-out", f"{score}, and the curves are calm", {}, "note"))
+    return sorted(found, key=lambda one: ("serious", "moderate", "note").index(one.severity))
 
 
-def _lr_too_high(c: _Curves, settings: Settings) -> Finding | None:
+def _lr_too_high(c: Curves, settings: Settings) -> Finding | None:
     """Unrest or a relapse is proof; a gain at the first drop adds to it, and is a mere hint without."""
     relapse, unrest, gain = _relapse(c), _unrest(c), _gain_at_first_drop(c)
-    change = _scaled(settings, "optim.lr", GENTLER)
+    change = scaled(settings, "optim.lr", GENTLER)
     if not relapse and not unrest:
-        return _finding("lr-drop-gain", gain, change, "note") if gain else None
+        return finding("lr-drop-gain", gain, change, "note") if gain else None
     signs = [text for text in (relapse, unrest, gain) if text]
-    return _finding("lr-too-high", "; ".join(signs), change, "serious" if relapse or gain else "moderate")
+    return finding("lr-too-high", "; ".join(signs), change, "serious" if relapse or gain else "moderate")
 
 
-def _relapse(c: _Curves) -> str:
-    first, lowest, end = c.train_loss[0], c.train_loss.min(), _end(c.train_loss).mean()
+def _relapse(c: Curves) -> str:
+    first, lowest, end = c.train_loss[0], c.train_loss.min(), end_of(c.train_loss).mean()
     if end > RELAPSE * lowest and end > lowest + RELAPSE_NATS:
         return f"training loss rose again, from {lowest:.3f} to {end:.3f}"
     steady = (np.diff(c.train_loss) < 0).mean() >= STEADY_EPOCHS
-    if end >= STUCK * first and not steady and _end(c.train_accuracy).mean() < 0.5:
+    if end >= STUCK * first and not steady and end_of(c.train_accuracy).mean() < 0.5:
         return f"training loss has not fallen: {first:.3f} in the first epoch, {end:.3f} at the end"
     return ""
 
 
-def _unrest(c: _Curves) -> str:
+def _unrest(c: Curves) -> str:
     """Validation that jumps while the rate is high, and is calm afterwards if the rate was ever low."""
     high, low = c.high()[c.seen], (c.lr <= LOW_LR * c.lr.max())[c.seen]
     if high.sum() < UNREST_EPOCHS:
         return ""
-    jump, calm = _jump(c.val_accuracy[high]), _jump(c.val_accuracy[low]) if low.sum() >= 4 else 0.0
-    if jump < max(UNREST_ACCURACY, UNREST_RATIO * calm):
+    leap, calm = jump(c.val_accuracy[high]), jump(c.val_accuracy[low]) if low.sum() >= 4 else 0.0
+    if leap < max(UNREST_ACCURACY, UNREST_RATIO * calm):
         return ""
-    if _jump(c.val_loss[high]) < UNREST_LOSS * c.val_loss[high].mean():
+    if jump(c.val_loss[high]) < UNREST_LOSS * c.val_loss[high].mean():
         return ""
     later = f", by {100 * calm:.1f} once it is low" if calm else ""
-    return f"validation accuracy jumps by {100 * jump:.1f} points while lr is near {c.lr.max():.2g}{later}"
+    return f"validation accuracy jumps by {100 * leap:.1f} points while lr is near {c.lr.max():.2g}{later}"
 
 
-def _gain_at_first_drop(c: _Curves) -> str:
+def _gain_at_first_drop(c: Curves) -> str:
     """What the first step of the schedule gains in validation accuracy beyond the trend before it.
 
     A step in the opening fifth meets a curve that still rises steeply, and is passed over. The trend is the
@@ -234,33 +131,33 @@ def _gain_at_first_drop(c: _Curves) -> str:
     if before.sum() < 3 or after.sum() < 2:
         return ""
     then, val = c.seen[before], c.val_accuracy
-    trend = max(0.0, min(_slope(then, val[before]), _slope(then, c.train_accuracy[then])))
+    trend = max(0.0, min(slope(then, val[before]), slope(then, c.train_accuracy[then])))
     gain = val[after].mean() - val[before].mean() - trend * (c.seen[after].mean() - then.mean())
     if gain < DROP_GAIN:
         return ""
     return f"the first drop of lr, at epoch {c.epoch[first]:.0f}, gained {100 * gain:.1f} points at once"
 
 
-def _lr_too_low(c: _Curves, settings: Settings) -> Finding | None:
+def _lr_too_low(c: Curves, settings: Settings) -> Finding | None:
     high = c.high()
     loss, val = c.train_loss[high], c.val_accuracy[high[c.seen]]
     averaged = settings.get("train.ema")  # averaged weights validate smoothly at any rate
     if min(len(loss), len(val)) < 5 or _mixes(settings) or averaged:
         return None
-    end, val_end = _end(c.train_accuracy).mean(), _end(c.val_accuracy).mean()
+    end, val_end = end_of(c.train_accuracy).mean(), end_of(c.val_accuracy).mean()
     straight = loss[-1 - len(loss) // 3] - loss[-1] >= STEADY_SHARE * (loss[0] - loss[-1]) > 0
     steady = straight and (np.diff(loss) < 0).mean() >= STEADY_EPOCHS
     fitted = end >= FAR_FROM_FITTED or end - val_end >= GAP / 2
-    if fitted or not steady or _jump(val) > SMOOTH_ACCURACY:
+    if fitted or not steady or jump(val) > SMOOTH_ACCURACY:
         return None
     text = (
         f"training accuracy ends at {100 * end:.1f} %; at lr near {c.lr.max():.2g} both curves moved "
         f"smoothly and training loss came down to {loss[-1]:.3f} without a plateau"
     )
-    return _finding("lr-too-low", text, _scaled(settings, "optim.lr", BOLDER), "moderate")
+    return finding("lr-too-low", text, scaled(settings, "optim.lr", BOLDER), "moderate")
 
 
-def _not_converged(c: _Curves, settings: Settings) -> Finding | None:
+def _not_converged(c: Curves, settings: Settings) -> Finding | None:
     annealed = 2 * c.lr[-1] - c.lr[-2] <= ANNEALED_LR * c.lr.max()
     if annealed or _lr_too_low(c, settings):
         return None
@@ -269,27 +166,29 @@ def _not_converged(c: _Curves, settings: Settings) -> Finding | None:
     for name, epoch, loss in sides:
         if len(loss) < MIN_EPOCHS:
             continue
-        fall, t = _fall(_end(epoch), _end(loss))
-        clear = max(CLEAR_NATS, CLEAR_FALL * _end(loss).mean())
-        if t >= CLEAR_T and fall >= clear:
-            falling.append(f"{name} loss fell by {fall:.3f}")
-        if name == "validation" and t <= -CLEAR_T / 2 and fall <= -clear:
+        drop, t = fall(end_of(epoch), end_of(loss))
+        clear = max(CLEAR_NATS, CLEAR_FALL * end_of(loss).mean())
+        if t >= CLEAR_T and drop >= clear:
+            falling.append(f"{name} loss fell by {drop:.3f}")
+        if name == "validation" and t <= -CLEAR_T / 2 and drop <= -clear:
             return None
     if not falling:
         return None
     planned = settings.get("train.epochs")
     early = isinstance(planned, int) and c.epoch[-1] < planned
     stop = f"; the run stopped at epoch {c.epoch[-1]:.0f} of {planned}" if early else ""
-    text = f"in the last {len(_end(c.epoch))} epochs {' and '.join(falling)}, with lr still at {c.lr[-1]:.2g}"
-    change: Change = {} if early else _scaled(settings, "train.epochs", LONGER)
-    return _finding("not-converged", text + stop, change, "moderate")
+    text = (
+        f"in the last {len(end_of(c.epoch))} epochs {' and '.join(falling)}, with lr still at {c.lr[-1]:.2g}"
+    )
+    change: Change = {} if early else scaled(settings, "train.epochs", LONGER)
+    return finding("not-converged", text + stop, change, "moderate")
 
 
-def _overfitting(c: _Curves, settings: Settings) -> Finding | None:
+def _overfitting(c: Curves, settings: Settings) -> Finding | None:
     if not len(c.seen):
         return None
-    train, val = _end(c.train_accuracy[c.seen]).mean(), _end(c.val_accuracy).mean()
-    train_loss, val_loss = _end(c.train_loss[c.seen]).mean(), _end(c.val_loss).mean()
+    train, val = end_of(c.train_accuracy[c.seen]).mean(), end_of(c.val_accuracy).mean()
+    train_loss, val_loss = end_of(c.train_loss[c.seen]).mean(), end_of(c.val_loss).mean()
     plain = settings.get("loss.name", PLAIN_LOSS) == PLAIN_LOSS and not settings.get("loss.label_smoothing")
     plain = plain and not _mixes(settings)
     if train - val < GAP or (plain and val_loss < GAP_LOSS_RATIO * train_loss):
@@ -300,10 +199,10 @@ def _overfitting(c: _Curves, settings: Settings) -> Finding | None:
         f"right, a gap of {100 * (train - val):.1f} points{losses}"
     )
     severity: Severity = "serious" if train - val >= WIDE_GAP else "moderate"
-    return _finding("overfitting", text, _regularised(settings), severity)
+    return finding("overfitting", text, regularised(settings), severity)
 
 
-def _val_loss_rising(c: _Curves, settings: Settings) -> Finding | None:
+def _val_loss_rising(c: Curves, settings: Settings) -> Finding | None:
     width = max(3, len(c.seen) // 20)
     if len(c.seen) < 3 * width:
         return None
@@ -311,8 +210,8 @@ def _val_loss_rising(c: _Curves, settings: Settings) -> Finding | None:
     turn = int(smooth.argmin()) + width // 2
     if len(c.seen) - turn < 2 * width:
         return None
-    low, now, noise = smooth.min(), smooth[-1], _jump(c.val_loss[turn:]) / np.sqrt(width)
-    train_then, train_now = c.train_loss[c.seen[turn]], _end(c.train_loss).mean()
+    low, now, noise = smooth.min(), smooth[-1], jump(c.val_loss[turn:]) / np.sqrt(width)
+    train_then, train_now = c.train_loss[c.seen[turn]], end_of(c.train_loss).mean()
     if now - low < max(RISE_NATS, RISE * low, RISE_NOISE * noise) or train_now > TRAIN_FELL * train_then:
         return None
     text = (
@@ -320,33 +219,33 @@ def _val_loss_rising(c: _Curves, settings: Settings) -> Finding | None:
         f"training loss fell from {train_then:.3f} to {train_now:.3f}"
     )
     smoothing = settings.get("loss.label_smoothing", 1.0)
-    change: Change = _regularised(settings) if smoothing else {"loss.label_smoothing": 0.1}
-    return _finding("val-loss-rising", text, change, "moderate")
+    change: Change = regularised(settings) if smoothing else {"loss.label_smoothing": 0.1}
+    return finding("val-loss-rising", text, change, "moderate")
 
 
-def _unvalidated(c: _Curves, settings: Settings) -> Finding | None:
+def _unvalidated(c: Curves, settings: Settings) -> Finding | None:
     if len(c.seen):
         return None
     change: Change = {"data.protocol": "standard"} if settings.get("data.protocol") == "full" else {}
-    return _finding("no-validation", f"no score in any of {len(c.epoch)} epochs", change, "note")
+    return finding("no-validation", f"no score in any of {len(c.epoch)} epochs", change, "note")
 
 
 def _from_layers(layers: "Sequence[LayerActivation]", settings: Settings) -> list[Finding]:
     wild = [layer for layer in layers if not layer.finite or layer.max_abs > EXPLODING]
     dead = [layer for layer in layers if layer.dead_fraction >= DEAD_SHARE]
-    change, found = _scaled(settings, "optim.lr", GENTLER), []
+    change, found = scaled(settings, "optim.lr", GENTLER), []
     if wild:
         worst = max(wild, key=lambda layer: (not layer.finite, layer.max_abs))
         size = f"reaches {worst.max_abs:.3g}" if worst.finite else "is not finite"
         text = f"the output of {worst.name} {size} ({len(wild)} such among {len(layers)} layers)"
-        found.append(_finding("exploding-activations", text, change, "serious"))
+        found.append(finding("exploding-activations", text, change, "serious"))
     if dead:
         worst = max(dead, key=lambda layer: layer.dead_fraction)
         text = (
             f"{100 * worst.dead_fraction:.0f} % of the channels of {worst.name} pass nothing for any image "
             f"of the batch ({len(dead)} such among {len(layers)} layers)"
         )
-        found.append(_finding("dead-activations", text, change, "moderate"))
+        found.append(finding("dead-activations", text, change, "moderate"))
     return found
 
 
@@ -363,52 +262,9 @@ def _from_classes(scores: Sequence[ClassScore]) -> list[Finding]:
         f"{100 * recall:.1f} % of {weak.n} images of {weak.name} are recognised, {100 * mean:.1f} % in the "
         f"mean of all classes; {100 * weak.mistaken_share:.1f} % are taken for {weak.mistaken_for}"
     )
-    return [_finding("class-fails", text, {}, "moderate")]
-
-
-def _end(values: Floats) -> Floats:
-    return values[-max(3, round(TAIL * len(values))) :]
-
-
-def _jump(values: Floats) -> float:
-    """The standard deviation of single values about a locally straight line."""
-    bend = values[1:-1] - (values[:-2] + values[2:]) / 2
-    return float(np.sqrt(np.mean(bend**2) / 1.5))
-
-
-def _slope(epochs: NDArray[np.number], values: Floats) -> float:
-    run = epochs - epochs.mean()
-    return float(run @ values / (run @ run))
-
-
-def _fall(epochs: Floats, values: Floats) -> tuple[float, float]:
-    """How much a straight line through the points falls from end to end, and its slope in standard errors."""
-    run, slope = epochs - epochs.mean(), _slope(epochs, values)
-    residual = values - values.mean() - slope * run
-    error = float(np.sqrt(residual @ residual / (len(values) - 2) / (run @ run)))
-    return -slope * float(epochs[-1] - epochs[0]), -slope / max(error, 1e-12)
-
-
-def _scaled(settings: Settings, key: str, factor: float) -> Change:
-    """`key` times `factor` in the value's own type, rounded to two digits; nothing when it is unset."""
-    value = settings.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value:
-        return {}
-    return {key: round(value * factor) if isinstance(value, int) else float(f"{value * factor:.2g}")}
-
-
-def _regularised(settings: Settings) -> Change:
-    dropout = settings.get("model.dropout")
-    if isinstance(dropout, int | float) and dropout < DROPOUT:
-        return {"model.dropout": DROPOUT}
-    return {} if settings.get("loss.label_smoothing", 1.0) else {"loss.label_smoothing": 0.1}
+    return [finding("class-fails", text, {}, "moderate")]
 
 
 def _mixes(settings: Settings) -> bool:
     """Whether training images are blends, which makes training accuracy and loss speak of another task."""
     return bool(settings.get("augment.mixup") or settings.get("augment.cutmix"))
-
-
-def _finding(code: str, evidence: str, change: Change, severity: Severity) -> Finding:
-    title, why = _LESSONS[code]
-    return Finding(code=code, title=title, evidence=evidence, why=why, change=change, severity=severity)

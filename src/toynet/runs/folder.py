@@ -143,10 +143,15 @@ class RunFolder:
         write_json(self.path / "result.json", result.model_dump(mode="json"))
 
 
+def check_name(name: str) -> str:
+    """`name`, if a run can be called so: it becomes a folder. Raises `UsageError`."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"run name {name!r}: use letters, digits and . _ + = - only, 120 at most")
+    return name
+
+
 def check_free(path: Path) -> None:
-    """Raise `UsageError` when a run cannot take this path: an odd name, or one already taken."""
-    if not _NAME.fullmatch(path.name):
-        raise UsageError(f"run name {path.name!r}: use letters, digits and . _ + = - only, 120 at most")
+    """Raise `UsageError` when there is something at `path` already, `ToyNetError` when it cannot be made."""
     if path.exists():
         raise _taken(path)
     parent = next(p for p in path.parents if p.exists())

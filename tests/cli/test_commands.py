@@ -1,0 +1,196 @@
+"""The command as a user types it, in real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TOYNET = str(Path(sys.executable).with_name("toynet"))
+TINY = [
+    "--data",
+    "glyphs:240",
+    "--set",
+    "model.widths=[4,8,8,8]",
+    "--set",
+    "train.epochs=2",
+    "--set",
+    "train.batch_size=40",
+]
+
+
+def toynet(*arguments: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TOYNET, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    done = toynet("train", "quick", *TINY, "--name", "first", TOYNET_RUNS=str(root))
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy" in done.stdout
+    assert str(root / "first") in done.stdout
+    assert "\x1b" not in done.stderr + done.stdout  # plain lines where there is no terminal
+    assert "epoch   2/2" in done.stderr
+    return root
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        [],
+        ["train"],
+        ["evaluate"],
+        ["diagnose"],
+        ["data"],
+        ["data", "fetch"],
+        ["models"],
+        ["models", "show"],
+        ["recipes"],
+        ["recipes", "show"],
+    ],
+)
+def test_help_has_an_example_and_loads_no_torch(verb: list[str]):
+    shown = toynet(*verb, "--help")
+    assert shown.returncode == 0
+    assert "toynet" in shown.stdout
+    if verb not in ([], ["data"], ["models"], ["recipes"]):
+        assert "Example:" in shown.stdout
+    code = (
+        f"import sys; sys.argv = ['toynet', *{[*verb, '--help']!r}]\n"
+        "try:\n  from toynet.cli.app import main; main()\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'numpy', 'matplotlib'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_help_answers_within_half_a_second():
+    def once() -> float:
+        before = os.times()
+        toynet("--help")
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(once() for _ in range(5)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["trian"], 2, "there is no verb trian; did you mean train?"),
+        (["train", "defualt"], 2, "there is no recipe defualt; did you mean default?"),
+        (
+            ["train", "default", "--set", "optim.lrr=0.1"],
+            2,
+            "recipe default: optim.lrr is not a setting; did you mean optim.lr?",
+        ),
+        (["train", "default", "--set", "optim.lr"], 2, "write it as key=value"),
+        (["train", "default", "--set", "train.epochs=0"], 2, "train.epochs"),
+        (["train", "default", "--data", "cifra10"], 2, "did you mean cifar10?"),
+        (
+            ["train", "quick", "--data", "glyphs:240", "--set", "model.widths=[1,2]"],
+            2,
+            "model.widths needs 4 numbers, got 2",
+        ),
+        (["train", "quick", "--seed", "x"], 2, "valid integer"),
+        (["train", "quick", "--sede", "1"], 2, "--sede"),
+        (["train", "quick", "--name", "../away"], 2, "use letters, digits"),
+        (["train"], 2, "recipe"),
+        (["evaluate", "nothing"], 2, "there is no run nothing"),
+        (["diagnose", "nothing"], 2, "there is no run nothing"),
+        (["train", "quick", "--data", "npz:/nowhere.npz"], 1, "/nowhere.npz"),
+        (["train", "quick", "--data", "cifar10", "--data-root", "/nowhere"], 1, "/nowhere"),
+        (["models", "show", "toynet13"], 2, "did you mean toynet"),
+        (["data", "info", "folder:/nowhere"], 1, "/nowhere"),
+        (["data", "fetch", "mnist"], 2, "mnist"),
+    ],
+)
+def test_bad_requests_get_one_line(arguments: list[str], code: int, message: str, tmp_path: Path):
+    done = toynet(*arguments, TOYNET_RUNS=str(tmp_path / "runs"))
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert lines[-1].startswith("error: ")
+    assert message in lines[-1]
+    assert sum(line.startswith("error") for line in lines) == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_debug_shows_the_traceback():
+    assert "Traceback" in toynet("train", "defualt", "--debug").stderr
+
+
+def test_a_taken_name_is_refused(runs: Path):
+    done = toynet("train", "quick", *TINY, "--name", "first", TOYNET_RUNS=str(runs))
+    assert done.returncode == 2
+    assert "run first exists and is finished" in done.stderr
+
+
+def test_a_read_only_runs_folder_is_named(tmp_path: Path):
+    done = toynet("train", "quick", *TINY, TOYNET_RUNS="/proc/runs")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: cannot make /proc/runs/quick")
+
+
+def test_evaluate_diagnose_and_json(runs: Path):
+    shown = toynet("evaluate", "first", TOYNET_RUNS=str(runs))
+    assert "accuracy" in shown.stdout
+    assert "precision" in shown.stdout
+    told = json.loads(toynet("evaluate", "first", "--json", TOYNET_RUNS=str(runs)).stdout)
+    assert told["split"] == "val"
+    assert len(told["per_class"]) == 10
+    test = toynet("evaluate", "first", "--split", "test", TOYNET_RUNS=str(runs))
+    assert "have now been read" in test.stdout
+    read = toynet("diagnose", "first", TOYNET_RUNS=str(runs))
+    assert read.returncode == 0
+    assert read.stdout.startswith("1. ")
+    assert json.loads(toynet("diagnose", "first", "--json", TOYNET_RUNS=str(runs)).stdout)[0]["code"]
+
+
+def test_lists_and_shows(tmp_path: Path):
+    assert "report/toynet14_with_dropout" in toynet("recipes", "list").stdout
+    assert "extends" in toynet("recipes", "show", "report/toynet20_init").stdout
+    assert "[augment]" in toynet("recipes", "show", "report/toynet20_init", "--resolved").stdout
+    models = toynet("models", "list").stdout
+    assert "6,383,050" in models
+    diagram = tmp_path / "net.svg"
+    shown = toynet(
+        "models", "show", "toynet14", "--set", "model.widths=[16,32,64,128]", "--diagram", str(diagram)
+    )
+    assert "parameters 402,298, of which trainable 400,922" in shown.stdout
+    assert diagram.read_text().lstrip().startswith("<")
+
+
+def test_data_info_and_preview(tmp_path: Path):
+    info = toynet("data", "info", "glyphs:240")
+    assert "train 180" in info.stdout
+    picture = tmp_path / "p.png"
+    done = toynet("data", "preview", "--data", "glyphs:240", "-o", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_ctrl_c_saves_and_exits_130_and_resume_finishes(tmp_path: Path):
+    environment = {**os.environ, "TOYNET_RUNS": str(tmp_path)}
+    command = [TOYNET, "train", "quick", *TINY, "--set", "train.epochs=200", "--name", "long"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    while not (tmp_path / "long" / "checkpoints" / "epoch-0001").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "everything is saved, go on with --resume" in errors
+    stopped = toynet("train", "quick", "--name", "long", TOYNET_RUNS=str(tmp_path))
+    assert stopped.returncode == 2
+    assert "--resume" in stopped.stderr

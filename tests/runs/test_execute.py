@@ -1,0 +1,244 @@
+"""Whole runs on a handful of built-in images, in real processes where signals and crashes are the point."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import toynet
+from toynet.core.errors import Diverged, ToyNetError, UsageError
+from toynet.runs.reads import count_test_reads
+
+TINY = {
+    "data.name": "glyphs:240",
+    "model.name": "toynet12",
+    "model.widths": [4, 8, 8, 8],
+    "model.dropout": 0.2,
+    "train.epochs": 4,
+    "train.batch_size": 40,
+    "train.checkpoint_every": 1,
+    "train.ema": 0.9,
+    "train.precision": "fp32",
+}
+
+
+def train(root: Path, name: str, **changes: object) -> toynet.Run:
+    return toynet.train("quick", name=name, overrides={**TINY, **changes}, root=root)
+
+
+def history(path: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("elapsed_s", "images_per_s")} for line in lines]
+
+
+def final_logits(path: Path) -> bytes:
+    with np.load(path / "predictions.npz") as arrays:
+        return arrays["test_logits"].tobytes() + arrays["val_logits"].tobytes()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> toynet.Run:
+    return train(tmp_path_factory.mktemp("runs"), "whole")
+
+
+def test_the_folder_holds_what_a_person_wants_to_know(finished: toynet.Run):
+    names = {entry.name for entry in finished.path.iterdir()}
+    assert names >= {
+        "recipe.toml",
+        "environment.json",
+        "data.json",
+        "metrics.jsonl",
+        "tensorboard",
+        "checkpoints",
+        "predictions.npz",
+        "activations.json",
+        "figures",
+        "result.json",
+    }
+    figures = {entry.name for entry in (finished.path / "figures").iterdir()}
+    assert figures == {
+        "curves.png",
+        "curves.svg",
+        "confusion.png",
+        "per-class.png",
+        "calibration.png",
+        "gallery.png",
+    }
+    result = json.loads((finished.path / "result.json").read_text())
+    assert result["status"] == "finished"
+    assert (result["epochs"], result["seed"], result["recipe"]) == (4, 0, "quick")
+    assert len(result["identity"]) == 64
+    for key in (
+        "val_accuracy",
+        "val_loss",
+        "test_accuracy",
+        "test_loss",
+        "train_s",
+        "images_per_s",
+        "parameters",
+    ):
+        assert result[key] > 0
+    environment = json.loads((finished.path / "environment.json").read_text())
+    assert environment["threads"] >= 1
+    assert environment["packages"]["torch"]
+
+
+def test_scores_agree_between_result_metrics_and_predictions(finished: toynet.Run):
+    with np.load(finished.path / "predictions.npz") as arrays:
+        accuracy = (arrays["test_logits"].argmax(1) == arrays["test_labels"]).mean()
+        val = (arrays["val_logits"].argmax(1) == arrays["val_labels"]).mean()
+        right = arrays["test_logits"].argmax(1) == arrays["test_labels"]
+        rows = arrays["gallery_rows"]
+    assert finished.result.test_accuracy == pytest.approx(accuracy)
+    assert finished.result.val_accuracy == pytest.approx(val)
+    assert history(finished.path)[-1]["val_accuracy"] == pytest.approx(val)
+    assert sorted(right[rows].tolist()) == right[rows].tolist()  # the wrong ones first
+    assert len(set(rows.tolist())) == len(rows)
+
+
+def test_tensorboards_own_reader_finds_every_epoch(finished: toynet.Run):
+    reader = EventAccumulator(str(finished.path / "tensorboard"), size_guidance={"histograms": 0})
+    reader.Reload()
+    lines = history(finished.path)
+    for tag, field in {
+        "accuracy/validation": "val_accuracy",
+        "loss/train": "train_loss",
+        "learning_rate": "lr",
+    }.items():
+        events = reader.Scalars(tag)
+        assert [event.step for event in events] == [1, 2, 3, 4]
+        assert [event.value for event in events] == pytest.approx([line[field] for line in lines], rel=1e-6)
+    histograms = reader.Tags()["histograms"]
+    assert any("stem" in tag for tag in histograms)
+    assert [event.step for event in reader.Histograms(histograms[0])] == [1, 2, 3, 4]
+
+
+def test_the_same_recipe_and_seed_are_bit_identical(finished: toynet.Run):
+    again = train(finished.path.parent, "again")
+    assert final_logits(again.path) == final_logits(finished.path)
+    assert history(again.path) == history(finished.path)
+    assert again.result.identity == finished.result.identity
+    other = train(finished.path.parent, "other", **{"train.seed": 1})
+    assert final_logits(other.path) != final_logits(finished.path)
+    assert other.result.identity != finished.result.identity
+
+
+def test_every_read_of_the_test_images_is_counted(finished: toynet.Run):
+    root, digest = finished.path.parent, finished.folder.card().test_digest
+    before = count_test_reads(root, digest)
+    found = toynet.evaluate(finished, "test")
+    assert found.test_reads == before + 1 == count_test_reads(root, digest)
+    assert found.scores.accuracy == pytest.approx(finished.result.test_accuracy)
+    assert toynet.evaluate(finished, "val").scores.accuracy == pytest.approx(finished.result.val_accuracy)
+    assert count_test_reads(root, digest) == before + 1
+
+
+def test_diagnose_reads_a_run(finished: toynet.Run):
+    findings = toynet.diagnose(finished)
+    assert findings
+    assert all(finding.evidence for finding in findings)
+
+
+START = (
+    "import json, sys; from pathlib import Path; import toynet;"
+    "toynet.train('quick', name=sys.argv[1], root=Path(sys.argv[2]), overrides=json.loads(sys.argv[3]),"
+    "resume=sys.argv[4] == 'resume')"
+)
+
+
+def start(root: Path, name: str, mode: str = "new") -> subprocess.Popen[str]:
+    overrides = {} if mode == "resume" else TINY
+    command = [sys.executable, "-c", START, name, str(root), json.dumps(overrides), mode]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(("kind", "epochs"), [(signal.SIGKILL, 1), (signal.SIGKILL, 3), (signal.SIGTERM, 2)])
+def test_a_run_that_is_really_killed_resumes_to_the_same_end(
+    finished: toynet.Run, tmp_path: Path, kind: signal.Signals, epochs: int
+):
+    process = start(tmp_path, "killed")
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.read_text().count("\n") >= epochs):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    os.kill(process.pid, kind)
+    process.communicate()
+    assert not (tmp_path / "killed" / "result.json").exists()
+    resumed = toynet.train("quick", name="killed", root=tmp_path, resume=True)
+    assert resumed.result.status == "finished"
+    assert final_logits(resumed.path) == final_logits(finished.path)
+    assert history(resumed.path) == history(finished.path)
+
+
+def test_resume_finds_the_newest_unfinished_run_and_refuses_other_settings(tmp_path: Path):
+    process = start(tmp_path, "stopped")
+    while not (tmp_path / "stopped" / "checkpoints" / "epoch-0001").exists():
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    with pytest.raises(UsageError, match=r"begun with optim\.lr = .*leave that out"):
+        toynet.train("quick", root=tmp_path, resume=True, overrides={"optim.lr": 1.0})
+    assert toynet.train("quick", root=tmp_path, resume=True).name == "stopped"
+    with pytest.raises(UsageError, match="no unfinished run of quick"):
+        toynet.train("quick", root=tmp_path, resume=True)
+
+
+def test_a_taken_name_offers_resume_or_another(finished: toynet.Run):
+    with pytest.raises(UsageError, match="run whole exists and is finished; choose another --name"):
+        train(finished.path.parent, "whole")
+
+
+def test_a_diverging_run_says_where_and_leaves_a_record(tmp_path: Path):
+    with pytest.raises(Diverged, match=r"diverged at step \d+ \(epoch 1\).*Try a lower optim\.lr"):
+        train(tmp_path, "wild", **{"optim.name": "sgd", "optim.lr": 1e30, "train.ema": 0.0})
+    run = toynet.open_run("wild", root=tmp_path)
+    assert run.result.status == "diverged"
+    assert run.result.stopped_at_step is not None
+    assert run.result.test_accuracy is None
+    assert toynet.diagnose(run)[0].code == "diverged"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data.name": "glifs"},
+        {"model.widths": [4, 8]},
+        {"data.name": "npz:/nowhere.npz"},
+        {"model.name": "toynet13"},
+    ],
+)
+def test_what_cannot_run_leaves_nothing_behind(tmp_path: Path, changes: dict):
+    with pytest.raises(ToyNetError) as caught:
+        train(tmp_path, "never", **changes)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_changed_images_are_noticed(finished: toynet.Run, tmp_path: Path):
+    arrays = {f"x_{part}": np.zeros((60, 32, 32, 3), np.uint8) for part in ("train", "test")}
+    labels = {f"y_{part}": np.arange(60) % 3 for part in ("train", "test")}
+    path = tmp_path / "set.npz"
+    np.savez(path, **arrays, **labels)
+    run = train(tmp_path, "made", **{"data.name": f"npz:{path}"})
+    arrays["x_test"][0] = 7
+    np.savez(path, **arrays, **labels)
+    with pytest.raises(ToyNetError, match="is not what run made was trained on"):
+        toynet.evaluate(run)
+
+
+def test_no_validation_is_possible(tmp_path: Path):
+    run = train(tmp_path, "full", **{"data.protocol": "full", "train.epochs": 1})
+    assert run.result.val_accuracy is None
+    assert run.result.test_accuracy is not None
+    with pytest.raises(UsageError, match="there is no validation part"):
+        toynet.evaluate(run, "val")
