@@ -33,7 +33,7 @@ def main() -> None:
     recipe = Recipe.load(
         name, {key: parse_value(value) for key, _, value in (p.partition("=") for p in pairs)}
     )
-    times = [step_times for step_times in steps(recipe)][WARM_UP:]
+    times = list(steps(recipe))[WARM_UP:]
     median = {part: statistics.median(step[part] for step in times) * 1e3 for part in PARTS}
     total = sum(median.values())
     work = median["forward_backward"] + median["gradient_norm"] + median["optimiser"]

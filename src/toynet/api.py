@@ -61,14 +61,16 @@ def train(
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     resume: bool = False,
+    threads: int | None = None,
     root: Path | None = None,
     data_root: Path | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
     """Train a recipe, by name or TOML path, into a run folder below `root` (`$TOYNET_RUNS`, else ./runs).
 
-    `data` and `seed` are short for the overrides data.name and train.seed. With `resume`, go on with the
-    run called `name`, or with this recipe's newest unfinished one. Raises `ToyNetError` and its kinds.
+    `data` and `seed` are short for the overrides data.name and train.seed. `threads` are the processor's,
+    by default as many as torch finds. With `resume`, go on with the run called `name`, or with this recipe's
+    newest unfinished one, on as many threads as it began with. Raises `ToyNetError` and its kinds.
     """
     reporter, root = reporter or Silent(), root or places.runs_folder()
     changes = dict(overrides or {})
@@ -78,8 +80,11 @@ def train(
     draw = lambda folder: (draw_run(folder), None)[1]  # noqa: E731
     if resume:
         folder = _unfinished(wanted, changes, name, root)
+        torch.set_num_threads(threads or folder.environment()["threads"])
         result = execute.resume(folder, data_root=data_root, reporter=reporter, illustrate=draw)
         return Run(folder, result)
+    if threads is not None:
+        torch.set_num_threads(threads)
     path = root / (check_name(name) if name else execute.fresh_name(wanted, root))
     result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw)
     return Run(RunFolder(path), result)
@@ -148,8 +153,8 @@ def diagnose(run: str | Path | Run, *, root: Path | None = None) -> list[Finding
 
 
 def preview(
-    recipe: str = "default",
-    path: Path = Path("preview.png"),
+    recipe: str = "report/toynet20_init",
+    path: str | Path = "preview.png",
     *,
     data: str | None = None,
     index: int = 0,
@@ -159,7 +164,7 @@ def preview(
 ) -> Path:
     """Draw training image number `index` augmented 24 times as the recipe does, then standardised."""
     changes = dict(overrides or {}) | ({"data.name": data} if data is not None else {})
-    wanted = Recipe.load(recipe, changes)
+    path, wanted = Path(path), Recipe.load(recipe, changes)
     about = subject.read(wanted, data_root, reporter or Silent())
     part = about.split.train
     if not 0 <= index < len(part):
@@ -189,14 +194,30 @@ def _unfinished(wanted: Recipe, changes: Mapping[str, Any], name: str | None, ro
         folder = RunFolder.open(name, root)
     else:
         folder = _newest_unfinished(wanted, root)
-    stored = folder.recipe().settings()
-    for key in changes:
-        if stored.get(key) != wanted.settings().get(key):
+    stored = folder.recipe()
+    if stored.name != wanted.name:
+        raise UsageError(f"run {folder.name} was begun with recipe {stored.name}, not {wanted.name}")
+    result = folder.result()
+    if result is not None and result.status == "diverged":
+        raise UsageError(
+            f"run {folder.name} diverged and cannot go on; start a new run with a lower optim.lr"
+        )
+    _refuse_changes(folder.name, stored, wanted, changes)
+    return folder
+
+
+def _refuse_changes(name: str, stored: Recipe, wanted: Recipe, changes: Mapping[str, Any]) -> None:
+    """Raise `UsageError` when one of the `changes` is not what the run was begun with."""
+    before, now = stored.settings(), wanted.settings()
+    if now["train.precision"] == "auto":
+        now["train.precision"] = before["train.precision"]
+    asked = [key for key in before.keys() | now.keys() if any(f"{key}.".startswith(f"{c}.") for c in changes)]
+    for key in sorted(asked):
+        if before.get(key) != now.get(key):
             raise UsageError(
-                f"run {folder.name} was begun with {key} = {stored.get(key)}; "
+                f"run {name} was begun with {key} = {before.get(key)}; "
                 "leave that out of --resume, or start a new run"
             )
-    return folder
 
 
 def _newest_unfinished(wanted: Recipe, root: Path) -> RunFolder:

@@ -63,7 +63,7 @@ def test_without_motion_every_pixel_stays():
     assert torch.allclose(affine(source, still, still, still, never, "nearest"), source, atol=1e-3)
 
 
-def test_fill_zero_blackens_what_lies_outside():
+def test_fill_zero_clears_what_lies_outside():
     source = torch.ones(1, 3, 32, 32)
     none, never = torch.zeros(1), torch.zeros(1, dtype=torch.bool)
     moved = affine(source, none, none, torch.tensor([0.25]), never, "zero")

@@ -64,7 +64,7 @@ def test_help_has_an_example_and_loads_no_torch(verb: list[str]):
     shown = toynet(*verb, "--help")
     assert shown.returncode == 0
     assert "toynet" in shown.stdout
-    if verb not in ([], ["data"], ["models"], ["recipes"]):
+    if verb:
         assert "Example:" in shown.stdout
     code = (
         f"import sys; sys.argv = ['toynet', *{[*verb, '--help']!r}]\n"
@@ -110,6 +110,10 @@ def test_help_answers_within_half_a_second():
         (["diagnose", "nothing"], 2, "there is no run nothing"),
         (["train", "quick", "--data", "npz:/nowhere.npz"], 1, "/nowhere.npz"),
         (["train", "quick", "--data", "cifar10", "--data-root", "/nowhere"], 1, "/nowhere"),
+        (["models", "show", "toynet14", "--set", "optim.lr=1"], 2, "only model.* settings"),
+        (["models", "show", "toynet14", "--channels", "2"], 2, "1 channel or 3"),
+        (["models", "show", "toynet14", "--diagram", "/nowhere/x.svg"], 1, "/nowhere does not exist"),
+        (["data", "preview", "--data", "glyphs:240", "-o", "/nowhere/x.png"], 1, "/nowhere does not exist"),
         (["models", "show", "toynet13"], 2, "did you mean toynet"),
         (["data", "info", "folder:/nowhere"], 1, "/nowhere"),
         (["data", "fetch", "mnist"], 2, "mnist"),
@@ -126,8 +130,13 @@ def test_bad_requests_get_one_line(arguments: list[str], code: int, message: str
     assert not (tmp_path / "runs").exists()
 
 
+def test_the_version_is_told():
+    assert toynet("--version").stdout.startswith("toynet 0.")
+
+
 def test_debug_shows_the_traceback():
     assert "Traceback" in toynet("train", "defualt", "--debug").stderr
+    assert "there is no verb trian" in toynet("--debug", "trian").stderr
 
 
 def test_a_taken_name_is_refused(runs: Path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,17 @@ def test_a_source_with_validation_images_keeps_them():
     parts = split(source, DataSpec())
     assert parts.val is source.val
     assert len(parts.train) == 1000
+    changed = source.val.images.copy()
+    changed[0] ^= 1
+    other = replace(source, val=replace(source.val, images=changed))
+    assert split(other, DataSpec()).digest != parts.digest
+
+
+def test_the_first_fifth_of_sorted_images_is_refused():
+    source = dataset()
+    order = np.argsort(source.train.labels, kind="stable")
+    with pytest.raises(DataError, match=r"no training images of a; .* use data.protocol=standard"):
+        split(replace(source, train=source.train.take(order)), DataSpec(protocol="report"))
 
 
 def test_too_few_images_to_split_is_said():

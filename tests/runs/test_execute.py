@@ -188,7 +188,12 @@ def test_resume_finds_the_newest_unfinished_run_and_refuses_other_settings(tmp_p
     process.communicate()
     with pytest.raises(UsageError, match=r"begun with optim\.lr = .*leave that out"):
         toynet.train("quick", root=tmp_path, resume=True, overrides={"optim.lr": 1.0})
-    assert toynet.train("quick", root=tmp_path, resume=True).name == "stopped"
+    with pytest.raises(UsageError, match="begun with recipe quick, not default"):
+        toynet.train("default", name="stopped", root=tmp_path, resume=True)
+    with pytest.raises(UsageError, match=r"begun with schedule\.plateau"):
+        toynet.train("quick", root=tmp_path, resume=True, overrides={"schedule.plateau": True})
+    same = {"train.precision": "auto", "train.epochs": 4}
+    assert toynet.train("quick", root=tmp_path, resume=True, overrides=same).name == "stopped"
     with pytest.raises(UsageError, match="no unfinished run of quick"):
         toynet.train("quick", root=tmp_path, resume=True)
 
@@ -206,6 +211,8 @@ def test_a_diverging_run_says_where_and_leaves_a_record(tmp_path: Path):
     assert run.result.stopped_at_step is not None
     assert run.result.test_accuracy is None
     assert toynet.diagnose(run)[0].code == "diverged"
+    with pytest.raises(UsageError, match="diverged and cannot go on"):
+        toynet.train("quick", name="wild", root=tmp_path, resume=True)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ def test_overrides_reach_nested_keys_and_are_parsed_as_toml():
         ({"optim.name": "adma"}, "optim.name: input should be 'adam', 'adamw', 'sgd' or 'muon'"),
         ({"augment.mixup": 0.2, "augment.cutmix": 0.2}, "mixup and cutmix cannot both be on"),
         ({"model": 3}, "model: "),
+        ({"data.protocol": "full", "train.early_stop": 3}, "train.early_stop reads validation scores"),
+        ({"data.protocol": "full", "schedule.plateau": True}, "schedule.plateau reads validation scores"),
     ],
 )
 def test_impossible_settings_are_one_line_that_names_the_key(changes: dict, message: str):
@@ -101,6 +103,13 @@ def test_impossible_settings_are_one_line_that_names_the_key(changes: dict, mess
         Recipe.load("default", changes)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_the_word_none_takes_an_optional_setting_back():
+    recipe = Recipe.load("report/toynet20_init", {"model.order": "none", "schedule.period_epochs": "none"})
+    assert recipe.model.order is None
+    assert recipe.schedule.period_epochs is None
+    assert Recipe.load("default", {"augment.flip": "none"}).augment.flip == "none"
 
 
 def test_unknown_recipes_suggest_the_nearest():
@@ -154,6 +163,7 @@ def test_identity_covers_every_setting_but_names_and_checkpoints():
     }
     identities = {recipe.with_changes({key: value}).identity("images") for key, value in changes.items()}
     assert len(identities | {base}) == len(changes) + 1
+    assert recipe.with_changes({"data.name": "folder:elsewhere"}).identity("images") == base
     assert recipe.with_changes({"train.checkpoint_every": 2}).identity("images") == base
 
 

@@ -131,6 +131,20 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
     ]
 
 
+def test_a_stop_during_the_last_validation_is_heard():
+    bench = Bench(plan(epochs=1))
+
+    def ask(model: nn.Module) -> loop.Score:
+        bench.stop.signal_number = 2
+        return 1.0, 0.5
+
+    bench.validate = ask
+    with pytest.raises(Interrupted) as caught:
+        bench.run(bench.learner())
+    assert caught.value.exit_code == 130
+    assert bench.saved[-1][1].epoch == 1
+
+
 def test_evaluation_does_not_change_training():
     def noisy(model: nn.Module) -> loop.Score:
         torch.rand(100)

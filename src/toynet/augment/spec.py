@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from toynet.core.records import Record
+from toynet.core.records import Settings
 
 Flip = Literal["none", "random", "alternate"]
 Fill = Literal["nearest", "reflect", "zero"]
 
 
-class AugmentSpec(Record):
+class AugmentSpec(Settings):
     """How training images vary. Everything is off by default; validation and test are never augmented."""
 
     rotate_deg: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -23,7 +23,8 @@ class AugmentSpec(Record):
     """Mirror left and right: by a coin, or `alternate`: a coin in the first epoch, then every other epoch."""
 
     fill: Fill = "nearest"
-    """What rotation and shift put where no pixel was: the nearest one, a reflection, or zero (black)."""
+    """What rotation and shift put where no pixel was: the nearest one, a reflection, or the mean colour
+    (`zero`: images are standardised by then)."""
 
     crop_pad_px: Annotated[int, Field(ge=0, le=64)] = 0
     """Shift by whole pixels, up to this many each way, over a reflected border."""

@@ -11,7 +11,7 @@ from toynet.core.errors import ToyNetError, did_you_mean
 
 app = typer.Typer(
     name="toynet",
-    help="Train image classifiers near the speed limit of this machine, and read what they say.",
+    help="Train convolutional image classifiers, evaluate them, and read what their curves say.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -28,20 +28,32 @@ app.command(epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 _WrongCommandLine: type[Exception] = typer.BadParameter.__bases__[0]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"toynet {version('toynet-lab')}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
-    """Train image classifiers near the speed limit of this machine, and read what they say."""
+    """Train convolutional image classifiers, evaluate them, and read what their curves say."""
 
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code: 0, 1 failure, 2 usage, 128 + signal."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
     command = typer.main.get_command(app)
     try:
-        code = command.main([a for a in arguments if a != "--debug"], "toynet", standalone_mode=False)
+        code = command.main(arguments, "toynet", standalone_mode=False)
         sys.stdout.flush()
     except ToyNetError as error:
         code = _fail(str(error), error.exit_code, debug)

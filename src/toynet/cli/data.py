@@ -7,7 +7,12 @@ import typer
 
 from toynet.cli import options
 
-app = typer.Typer(help="Bring, describe and look at data sets.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Bring, describe and look at data sets.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example:  toynet data info glyphs",
+)
 
 
 @app.command(epilog="Example:  toynet data fetch cifar10 --from ~/Downloads/cifar-10-binary.tar.gz")

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from toynet.cli import options
+from toynet.core.reporter import times
 
 EXAMPLE = "Example:  toynet evaluate my-run --split val"
 
@@ -57,7 +58,7 @@ def evaluate(
         cells = f"{_percent(row.precision):>9}  {_percent(row.recall):>6}  {_percent(row.f1):>6}"
         print(f"{row.name:<{width}}  {row.n:>6}  {cells}  {rival}")
     if found.test_reads is not None:
-        print(f"\nthese test images have now been read {found.test_reads} times from here")
+        print(f"\nthese test images have now been read {times(found.test_reads)} from here")
 
 
 def _percent(value: float | None) -> str:

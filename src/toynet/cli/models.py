@@ -7,7 +7,12 @@ import typer
 
 from toynet.cli import options
 
-app = typer.Typer(help="The architectures and their cost.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="The architectures and their cost.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example:  toynet models show toynet14",
+)
 
 
 @app.command("list", epilog="Example:  toynet models list")
@@ -36,12 +41,18 @@ def show(
     ] = None,
 ) -> None:
     """An architecture layer by layer: output shapes, parameters, MACs."""
+    from toynet.core.errors import UsageError
     from toynet.models import catalog
     from toynet.models.cost import cost
     from toynet.models.diagram import diagram as draw
     from toynet.runs.recipe import Recipe
 
-    spec = Recipe.load("default", {"model.name": name, **options.overrides(set_)}).model
+    changes = options.overrides(set_)
+    if foreign := [key for key in changes if not key.startswith("model.")]:
+        raise UsageError(f"--set {foreign[0]}: only model.* settings shape a model")
+    if channels == 2:
+        raise UsageError("--channels 2: images have 1 channel or 3")
+    spec = Recipe.load("default", {"model.name": name, **changes}).model
     shape = (size, size, channels)
     total = cost(catalog.build(spec, classes=classes, image_shape=shape, seed=0), shape)
     rows = [(layer.path, layer.kind, "x".join(map(str, layer.output_shape))) for layer in total.layers]

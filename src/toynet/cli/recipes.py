@@ -4,7 +4,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="The shipped recipes.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="The shipped recipes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog="Example:  toynet recipes show default",
+)
 
 
 @app.command("list", epilog="Example:  toynet recipes list")

@@ -12,7 +12,9 @@ EXAMPLE = "Example:  toynet train default --data cifar10 --seed 1 --set model.dr
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name (toynet recipes list) or a TOML file.")],
     data: options.Data = None,
-    seed: Annotated[int | None, typer.Option(help="Decides every random draw.", show_default=False)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, order, augmentation, dropout.", show_default=False)
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run; else made from recipe, seed and time.")
     ] = None,
@@ -20,6 +22,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished run: --name, or this recipe's newest.")
     ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Processor threads; else all cores.", show_default=False)
+    ] = None,
     data_root: options.DataRoot = None,
     json: options.Json = False,
 ) -> None:
@@ -36,6 +41,7 @@ def train(
             name=name,
             overrides=changes,
             resume=resume,
+            threads=threads,
             data_root=data_root,
             reporter=reporter,
         )

@@ -22,6 +22,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 def write_atomic_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a neighbour file, flush it to the disk, and give it the name in one rename."""
+    if not path.parent.is_dir():
+        raise ToyNetError(f"cannot write {path}: the folder {path.parent} does not exist")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

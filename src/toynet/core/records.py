@@ -1,8 +1,8 @@
 """What a run leaves behind, as frozen typed records."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 Status = Literal["finished", "stopped_early", "diverged"]
 
@@ -11,6 +11,18 @@ class Record(BaseModel):
     """A frozen, validated value; unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Settings(Record):
+    """A table of a recipe. The word `none` takes an optional setting back to its default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_is_a_word(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        optional = {name for name, field in cls.model_fields.items() if field.default is None}
+        return {key: None if key in optional and value == "none" else value for key, value in values.items()}
 
 
 class EpochRecord(Record):

@@ -21,6 +21,11 @@ class Reporter(Protocol):
         """Something worth a line."""
 
 
+def times(count: int) -> str:
+    """`once`, or how many times."""
+    return "once" if count == 1 else f"{count} times"
+
+
 class Silent:
     """The reporter that says nothing."""
 

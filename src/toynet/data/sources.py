@@ -38,6 +38,14 @@ def load(spec: DataSpec, root: Path | None = None, reporter: Reporter = Silent()
     return replace(_resized(dataset, spec.size) if spec.size else dataset, name=spec.name)
 
 
+def absolute(name: str) -> str:
+    """`name` with the path in it, if there is one, made independent of the working folder."""
+    kind, _, detail = name.partition(":")
+    if kind in ("folder", "npz") and detail:
+        return f"{kind}:{Path(detail).expanduser().resolve()}"
+    return name
+
+
 def fetch(
     name: str, root: Path | None = None, source: str | None = None, reporter: Reporter = Silent()
 ) -> Path:

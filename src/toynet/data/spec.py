@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from toynet.core.records import Record
+from toynet.core.records import Settings
 
 Protocol = Literal["standard", "report", "full"]
 
 
-class DataSpec(Record):
+class DataSpec(Settings):
     """Which images, and which of them validate."""
 
     name: str = "cifar10"

@@ -19,8 +19,8 @@ _REPORT_PART = 0.2
 class Split:
     """The training and validation parts (`val` is none when all of train is trained on), and their hash.
 
-    digest: sha256 over the indices into the source's training images, so that two runs can be told to
-    have validated on the same images.
+    digest: sha256 over the indices into the source's training images (or over the source's own validation
+    images), so that two runs can be told to have validated on the same ones.
     """
 
     train: ImageSet
@@ -40,7 +40,7 @@ def split(dataset: Dataset, spec: DataSpec) -> Split:
     if spec.protocol == "full":
         return Split(source, None, _digest(everything, everything[:0]))
     if spec.protocol == "standard" and dataset.val is not None:
-        return Split(source, dataset.val, _digest(everything, everything[:0]))
+        return Split(source, dataset.val, dataset.val.digest)
     if spec.protocol == "report":
         chosen = everything[: int(len(source) * _REPORT_PART)]
     else:
@@ -51,6 +51,13 @@ def split(dataset: Dataset, spec: DataSpec) -> Split:
             "use more, or data.protocol=full"
         )
     rest = np.setdiff1d(everything, chosen, assume_unique=True)
+    untrained = np.setdiff1d(source.labels, source.labels[rest])
+    if len(untrained):
+        names = ", ".join(dataset.classes[label] for label in untrained[:3])
+        raise DataError(
+            f"data {dataset.name}: protocol {spec.protocol} would leave no training images of {names}; "
+            "the images lie sorted by class, use data.protocol=standard"
+        )
     return Split(source.take(rest), source.take(chosen), _digest(rest, chosen))
 
 

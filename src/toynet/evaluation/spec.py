@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from toynet.core.records import Record
+from toynet.core.records import Settings
 
 TestTimeAugmentation = Literal["none", "flip", "shift"]
 
 
-class EvalSpec(Record):
+class EvalSpec(Settings):
     """How a trained model is asked. Nothing here changes its training."""
 
     tta: TestTimeAugmentation = "none"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from toynet.core.records import Record
+from toynet.core.records import Settings
 
 Order = Literal["pre", "post", "relu_bn"]
 Shortcut = Literal["conv", "conv_bn", "pool"]
@@ -12,7 +12,7 @@ Head = Literal["gap", "flatten"]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
-class ModelSpec(Record):
+class ModelSpec(Settings):
     """An architecture and its knobs. What is left at none takes the value of the named architecture."""
 
     name: str = "toynet14"

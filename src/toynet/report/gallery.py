@@ -43,7 +43,7 @@ def draw_gallery(
     width, height = columns * _CELL_IN[0], rows * _CELL_IN[1] + _HEAD_IN
     right = probabilities[:count].argmax(axis=1) == labels[:count]
     with canvas(path, width, height, arrange=False) as figure:
-        headline(figure, f"Test predictions: {right.sum()} of {count} right")
+        headline(figure, f"Test predictions: {count - right.sum()} wrong, {right.sum()} right")
         for index in range(count):
             row, column = divmod(index, columns)
             left, bottom = column * _CELL_IN[0], height - _HEAD_IN - (row + 1) * _CELL_IN[1]

@@ -1,11 +1,12 @@
 """From a recipe and a seed to a finished run folder."""
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from toynet.core.environment import describe
 from toynet.core.errors import Diverged, ToyNetError
 from toynet.core.files import folder_lock, write_atomic_with, write_json
 from toynet.core.records import EpochRecord, RunResult, Status
-from toynet.core.reporter import Reporter
+from toynet.core.reporter import Reporter, times
 from toynet.core.seeds import stream
 from toynet.evaluation import activations, metrics
 from toynet.models.cost import cost
@@ -33,6 +34,13 @@ _GALLERY_OF_EACH = 12
 _ACTIVATION_IMAGES = 256
 
 
+class Scores(NamedTuple):
+    """Of the final weights, with the recipe's test-time augmentation; none where there is no such part."""
+
+    val: metrics.Metrics | None
+    test: metrics.Metrics | None
+
+
 def start(
     recipe: Recipe, path: Path, *, data_root: Path | None, reporter: Reporter, illustrate: Illustrate
 ) -> RunResult:
@@ -44,6 +52,7 @@ def start(
     check_free(path)
     about = subject.read(recipe, data_root, reporter)
     subject.build_model(recipe, about.card)
+    _note_busy_machine(reporter)
     recipe = subject.resolve(recipe, about.card, reporter)
     environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}
     folder = RunFolder.create(path, recipe, about.card, environment)
@@ -114,13 +123,13 @@ def _run(
                     reporter=reporter,
                 )
         except Diverged as error:
-            folder.seal(seal(status="diverged", reason=str(error), test=None))
+            folder.seal(seal(status="diverged", reason=str(error), scores=Scores(None, None)))
             raise
-    test = _evaluate(folder, recipe, about, learner, reporter)
+    scores = _evaluate(folder, recipe, about, learner, reporter)
     illustrate(folder)
     early = learner.state.epoch < recipe.train.epochs
     reason = f"no better validation accuracy for {recipe.train.early_stop} epochs" if early else None
-    result = seal(status="stopped_early" if early else "finished", reason=reason, test=test)
+    result = seal(status="stopped_early" if early else "finished", reason=reason, scores=scores)
     folder.seal(result)
     return result
 
@@ -136,8 +145,8 @@ def _record(
 
 def _evaluate(
     folder: RunFolder, recipe: Recipe, about: Subject, learner: Learner, reporter: Reporter
-) -> metrics.Metrics:
-    """Read the test images once; leave `predictions.npz` and `activations.json` behind."""
+) -> Scores:
+    """Score the final weights, test once; leave `predictions.npz` and `activations.json` behind."""
     model, device = learner.model, precision.device()
     if learner.average is not None:
         learner.average.write_into(model)
@@ -146,7 +155,7 @@ def _evaluate(
     reads_so_far = reads.log_test_read(
         folder.path.parent, digest=about.card.test_digest, run=folder.name, verb="train"
     )
-    reporter.note(f"final evaluation; these test images have now been read {reads_so_far} times from here")
+    reporter.note(f"final evaluation; these test images have now been read {times(reads_so_far)} from here")
     test_logits = logits(test.images)
     chosen = _gallery(test_logits, test.labels, recipe.train.seed)
     arrays: dict[str, Any] = {
@@ -156,13 +165,15 @@ def _evaluate(
         "gallery_images": test.images[chosen],
         "classes": np.array(about.card.classes),
     }
+    val_score = None
     if val is not None:
         arrays |= {"val_logits": logits(val.images), "val_labels": val.labels}
+        val_score = metrics.measure(arrays["val_logits"], val.labels)
     write_atomic_with(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     sample = torch.from_numpy((val or about.split.train).images[:_ACTIVATION_IMAGES]).to(device)
     layers = activations.activation_summary(model, subject.standardiser(about.card, device)(sample))
     write_json(folder.path / "activations.json", [layer.model_dump(mode="json") for layer in layers])
-    return metrics.measure(test_logits, test.labels)
+    return Scores(val_score, metrics.measure(test_logits, test.labels))
 
 
 def _gallery(logits: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
@@ -181,16 +192,15 @@ def _seal(
     *,
     status: Status,
     reason: str | None,
-    test: metrics.Metrics | None,
+    scores: Scores,
 ) -> RunResult:
     """The result, from what is on the disk and in memory."""
     lines = folder.metrics()
-    last = lines[-1] if lines else None
     size = cost(learner.model, about.card.image_shape)
     seconds = sum(about.card.train_images / line.images_per_s for line in lines)
     return RunResult(
         status=status,
-        identity=recipe.identity(about.card.train_digest + about.card.test_digest),
+        identity=recipe.identity(about.card.digest),
         recipe=recipe.name,
         data=recipe.data.name,
         protocol=recipe.data.protocol,
@@ -199,12 +209,12 @@ def _seal(
         planned_epochs=recipe.train.epochs,
         stopped_at_step=None if status == "finished" else learner.state.step,
         reason=reason,
-        val_accuracy=last.val_accuracy if last else None,
-        val_loss=last.val_loss if last else None,
+        val_accuracy=scores.val.accuracy if scores.val else None,
+        val_loss=scores.val.loss if scores.val else None,
         best_val_accuracy=learner.state.best_val_accuracy,
         best_epoch=learner.state.best_epoch,
-        test_accuracy=test.accuracy if test else None,
-        test_loss=test.loss if test else None,
+        test_accuracy=scores.test.accuracy if scores.test else None,
+        test_loss=scores.test.loss if scores.test else None,
         train_s=learner.state.elapsed_s,
         images_per_s=about.card.train_images * len(lines) / seconds if lines else 0.0,
         parameters=size.parameters,
@@ -213,6 +223,17 @@ def _seal(
         precision=subject.resolved_precision(recipe),
         threads=torch.get_num_threads(),
     )
+
+
+def _note_busy_machine(reporter: Reporter) -> None:
+    """Threads that have to wait for a core hold up all the others at every operation."""
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    busy = os.getloadavg()[0]
+    if threads > 1 and busy + threads > cores + 0.7:
+        reporter.note(
+            f"other work keeps about {busy:.0f} of {cores} cores busy: "
+            f"--threads {max(1, cores - round(busy))} may be many times faster than {threads} now"
+        )
 
 
 def _note_other_machine(folder: RunFolder, reporter: Reporter) -> None:

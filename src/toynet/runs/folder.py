@@ -53,6 +53,11 @@ class DataCard(Record):
     test_digest: str
     split_digest: str
 
+    @property
+    def digest(self) -> str:
+        """Of all the images that a run can depend on."""
+        return self.train_digest + self.test_digest + self.split_digest
+
 
 @dataclass(frozen=True)
 class RunFolder:

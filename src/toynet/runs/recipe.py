@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from toynet.augment.spec import AugmentSpec
 from toynet.core.errors import UsageError, did_you_mean
@@ -34,6 +34,13 @@ class Recipe(Record):
     schedule: ScheduleSpec = ScheduleSpec()
     train: TrainSpec = TrainSpec()
     eval: EvalSpec = EvalSpec()
+
+    @model_validator(mode="after")
+    def _validation_is_there_where_it_is_needed(self) -> Self:
+        needs = {"train.early_stop": self.train.early_stop, "schedule.plateau": self.schedule.plateau}
+        for key in (key for key, value in needs.items() if value and self.data.protocol == "full"):
+            raise ValueError(f"{key} reads validation scores, and data.protocol=full has none")
+        return self
 
     @classmethod
     def load(cls, name: str, overrides: Mapping[str, Any] | None = None) -> Self:
@@ -74,7 +81,8 @@ class Recipe(Record):
 
     def identity(self, data_digest: str) -> str:
         """sha256 over all that can affect the result: every setting, the seed among them, and the images."""
-        table = self.model_dump(mode="json", exclude={"name": True, "train": {"checkpoint_every"}})
+        table = self.model_dump(mode="json", exclude={"name"})
+        del table["train"]["checkpoint_every"], table["data"]["name"]
         return hashlib.sha256(canonical_json([table, data_digest]).encode()).hexdigest()
 
 

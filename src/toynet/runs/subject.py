@@ -71,7 +71,7 @@ def build_model(recipe: Recipe, card: DataCard) -> nn.Module:
 
 
 def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
-    """The recipe with nothing left at `auto` or to an architecture's default."""
+    """The recipe with nothing left at `auto`, to an architecture's default or to the working folder."""
     choice = precision.choose(
         recipe.train.precision,
         key=_timing_key(recipe, card),
@@ -81,6 +81,7 @@ def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
     reporter.note(f"precision {choice.why}")
     return recipe.model_copy(
         update={
+            "data": recipe.data.model_copy(update={"name": sources.absolute(recipe.data.name)}),
             "model": catalog.resolve(recipe.model),
             "train": recipe.train.model_copy(update={"precision": choice.precision}),
         }
@@ -151,17 +152,20 @@ def _timing_key(recipe: Recipe, card: DataCard) -> str:
 
 
 def _time_step(recipe: Recipe, card: DataCard, kind: Precision) -> float:
-    """Seconds of forward and backward on one batch of noise: the best of three after a warm-up."""
+    """Seconds of one forward and backward pass on a batch of noise."""
     device = precision.device()
     model = build_model(recipe, card).to(device)
     height, width, channels = card.image_shape
     size = recipe.train.micro_batch or recipe.train.batch_size
-    images = torch.zeros(size, channels, height, width, device=device)
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randn(size, channels, height, width, generator=noise).to(device)
     labels = torch.zeros(size, dtype=torch.int64, device=device)
     loss = losses.build(recipe.loss)
-    seconds = []
-    for _ in range(4):
+
+    def step() -> float:
         started = time.perf_counter()
         forward_backward(model, loss, images, labels, kind, None)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:])
+        return time.perf_counter() - started
+
+    step()
+    return step()

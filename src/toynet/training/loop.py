@@ -101,13 +101,7 @@ def train(
                 learner.average.update(model, state.step)
             _add(learner, loss, correct, norm, len(images), time.perf_counter() - started)
             reporter.advance(len(images))
-            if stop.signal_number is not None:
-                save(learner)
-                where = f"epoch {epoch + 1}, step {state.step}"
-                raise Interrupted(
-                    f"stopped at {where}; everything is saved, go on with --resume",
-                    signal_number=stop.signal_number,
-                )
+            _stop_if_asked(stop, learner, save)
 
         score = _score(learner, validate)
         lr = plan.optim.lr * rate(state.step - 1) * state.plateau.factor
@@ -116,6 +110,7 @@ def train(
         reporter.epoch(line, spec.epochs)
         if _worth_saving(learner, spec):
             save(learner)
+        _stop_if_asked(stop, learner, save)
 
 
 def load(data: TrainingImages, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,6 +214,17 @@ def _close_epoch(learner: Learner, plan: Plan, score: Score | None, lr: float) -
         grad_norm=sums.grad_norm / sums.batches,
         elapsed_s=state.elapsed_s,
         images_per_s=sums.images / sums.seconds,
+    )
+
+
+def _stop_if_asked(stop: StopFlag, learner: Learner, save: Callable[[Learner], None]) -> None:
+    if stop.signal_number is None:
+        return
+    save(learner)
+    raise Interrupted(
+        f"stopped after {learner.state.epoch} epochs, step {learner.state.step}; "
+        "everything is saved, go on with --resume",
+        signal_number=stop.signal_number,
     )
 
 

@@ -4,14 +4,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from toynet.core.records import Record
+from toynet.core.records import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class LossSpec(Record):
+class LossSpec(Settings):
     """What training minimises."""
 
     name: Literal["cross_entropy", "focal"] = "cross_entropy"
@@ -22,7 +22,7 @@ class LossSpec(Record):
     """Focal loss only: how strongly easy images are played down."""
 
 
-class OptimSpec(Record):
+class OptimSpec(Settings):
     """How a gradient becomes a step."""
 
     name: Literal["adam", "adamw", "sgd", "muon"] = "adam"
@@ -51,7 +51,7 @@ class OptimSpec(Record):
     """Largest norm of the whole gradient; 0 leaves it."""
 
 
-class PlateauSpec(Record):
+class PlateauSpec(Settings):
     """Scale the schedule by `factor`, from then on, when the validation loss stops falling."""
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -62,7 +62,7 @@ class PlateauSpec(Record):
     """What counts as an improvement."""
 
 
-class ScheduleSpec(Record):
+class ScheduleSpec(Settings):
     """The learning rate over time, as a multiple of `optim.lr`."""
 
     name: Literal["constant", "step", "exponential", "cosine", "cosine_restarts", "one_cycle"] = "cosine"
@@ -122,7 +122,7 @@ class ScheduleSpec(Record):
         return self
 
 
-class TrainSpec(Record):
+class TrainSpec(Settings):
     """The loop itself."""
 
     epochs: Annotated[int, Field(ge=1)] = 100
