@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from toynet.augment import pipeline
 from toynet.core import places
 from toynet.core.errors import ToyNetError, UsageError
-from toynet.core.files import read_json
 from toynet.core.records import RunResult
 from toynet.core.reporter import Reporter, Silent
 from toynet.evaluation import diagnose as diagnosis
 from toynet.evaluation import metrics
-from toynet.evaluation.activations import LayerActivation
 from toynet.evaluation.findings import Finding
 from toynet.report.gallery import draw_preview
 from toynet.report.run_figures import draw_run
@@ -85,7 +83,7 @@ def train(
         return Run(folder, result)
     if threads is not None:
         torch.set_num_threads(threads)
-    path = root / (check_name(name) if name else execute.fresh_name(wanted, root))
+    path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
     result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw)
     return Run(RunFolder(path), result)
 
@@ -134,20 +132,18 @@ def diagnose(run: str | Path | Run, *, root: Path | None = None) -> list[Finding
     diverged = opened.result is not None and opened.result.status == "diverged"
     if not records and not diverged:
         raise ToyNetError(f"run {folder.name} has not finished an epoch yet; there is nothing to read")
-    per_class, layers = None, None
+    per_class = None
     if (folder.path / "predictions.npz").exists():
         arrays = folder.predictions()
         # Advice must not be drawn from test images, so the classes are judged on validation only.
         if "val_logits" in arrays:
             names = [str(name) for name in arrays["classes"]]
             per_class = metrics.per_class(arrays["val_logits"], arrays["val_labels"], names)
-    if (folder.path / "activations.json").exists():
-        layers = [LayerActivation.model_validate(row) for row in read_json(folder.path / "activations.json")]
     return diagnosis.diagnose(
         records,
         settings=folder.recipe().settings(),
         per_class=per_class,
-        activations=layers,
+        activations=folder.activations(),
         diverged=diverged,
     )
 
@@ -220,9 +216,16 @@ def _refuse_changes(name: str, stored: Recipe, wanted: Recipe, changes: Mapping[
             )
 
 
+def _is_unfinished(folder: RunFolder, recipe: str) -> bool:
+    try:
+        return folder.result() is None and folder.recipe().name == recipe
+    except ToyNetError:
+        return False  # a damaged neighbour is not the one to go on with
+
+
 def _newest_unfinished(wanted: Recipe, root: Path) -> RunFolder:
     folders = [RunFolder(file.parent) for file in root.glob("*/recipe.toml")]
-    mine = [f for f in folders if f.result() is None and f.recipe().name == wanted.name]
+    mine = [folder for folder in folders if _is_unfinished(folder, wanted.name)]
     if not mine:
         raise UsageError(f"there is no unfinished run of {wanted.name} in {root}; start one without --resume")
     return max(mine, key=lambda folder: (folder.path / "recipe.toml").stat().st_mtime)

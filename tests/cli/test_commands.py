@@ -134,6 +134,23 @@ def test_the_version_is_told():
     assert toynet("--version").stdout.startswith("toynet 0.")
 
 
+def test_an_unfinished_command_line_gets_the_help_as_it_is():
+    done = toynet()
+    assert done.returncode == 2
+    assert "Commands:\n" in done.stderr
+
+
+def test_a_full_device_is_said_and_does_not_end_a_training(tmp_path: Path):
+    with Path("/dev/full").open("w") as full:
+        listed = subprocess.run([TOYNET, "recipes", "list"], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert (listed.returncode, listed.stderr) == (1, "error: output: No space left on device\n")
+        assert subprocess.run([TOYNET, "evaluate", "nope"], stderr=full, stdout=full).returncode == 2
+        command = [TOYNET, "train", "quick", *TINY, "--set", "train.epochs=1", "--name", "quiet"]
+        environment = {**os.environ, "TOYNET_RUNS": str(tmp_path)}
+        assert subprocess.run(command, stderr=full, stdout=subprocess.PIPE, env=environment).returncode == 0
+    assert (tmp_path / "quiet" / "result.json").exists()
+
+
 def test_debug_shows_the_traceback():
     assert "Traceback" in toynet("train", "defualt", "--debug").stderr
     assert "there is no verb trian" in toynet("--debug", "trian").stderr

@@ -44,6 +44,16 @@ def test_a_torn_last_line_is_left_out_and_a_torn_middle_line_is_an_error(tmp_pat
         files.read_json_lines(path)
 
 
+def test_a_torn_line_does_not_spoil_what_is_appended_later(tmp_path: Path):
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(b'{"epoch":1}\n{"epo')
+    files.append_json_line(path, {"epoch": 2})
+    assert [line["epoch"] for line in files.read_json_lines(path)] == [1, 2]
+    path.write_bytes(b'{"ep')
+    files.append_json_line(path, {"epoch": 3})
+    assert [line["epoch"] for line in files.read_json_lines(path)] == [3]
+
+
 def _hold(folder: Path, ready, release) -> None:
     with files.folder_lock(folder):
         ready.set()

@@ -281,5 +281,5 @@ def test_glyphs_take_a_count() -> None:
     assert len(load(DataSpec(name="glyphs:50")).train) == 50
     assert load(DataSpec(name="glyphs:50", size=16)).image_shape == (16, 16, 3)
     for count in ("0", "-5", "many", "1.5"):
-        with pytest.raises(UsageError, match="whole number"):
+        with pytest.raises(UsageError, match="needs a number of images"):
             load(DataSpec(name=f"glyphs:{count}"))

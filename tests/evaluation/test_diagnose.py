@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from toynet.core.records import EpochRecord
-from toynet.evaluation.activations import LayerActivation
+from toynet.core.records import EpochRecord, LayerActivation
 from toynet.evaluation.diagnose import diagnose
 from toynet.evaluation.findings import Finding
 from toynet.evaluation.metrics import ClassScore

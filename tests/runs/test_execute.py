@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,6 +243,58 @@ def test_changed_images_are_noticed(finished: toynet.Run, tmp_path: Path):
     np.savez(path, **arrays, **labels)
     with pytest.raises(ToyNetError, match="is not what run made was trained on"):
         toynet.evaluate(run)
+
+
+def test_a_relative_path_is_found_again_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "here").mkdir()
+    labels = np.arange(60) % 3
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "here" / "set.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    monkeypatch.chdir(tmp_path / "here")
+    run = train(tmp_path, "relative", **{"data.name": "npz:set.npz", "train.epochs": 1})
+    monkeypatch.chdir(tmp_path)
+    assert toynet.evaluate(run).scores.n == run.folder.card().val_images
+    with pytest.raises(UsageError, match=r"crop_pad_px must be below the images' side, which is 16 pixels"):
+        train(tmp_path, "wide", **{"data.name": "npz:here/set.npz", "augment.crop_pad_px": 16})
+    assert not (tmp_path / "wide").exists()
+
+
+DAMAGE = {
+    "predictions.npz": ["", "garbage", None],
+    "metrics.jsonl": ["[]\n", "{}\n", "null\n", "garbage\n{}\n"],
+    "activations.json": ["null", "[3]", "garbage", ""],
+    "recipe.toml": ["", "[[", "x = 1"],
+    "result.json": ["", "{}", "[]"],
+}
+
+
+@pytest.mark.parametrize(("name", "content"), [(n, c) for n, several in DAMAGE.items() for c in several])
+def test_damaged_run_files_are_named(finished: toynet.Run, tmp_path: Path, name: str, content: str | None):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.path, copy)
+    if content is None:
+        (copy / name).unlink()
+        assert toynet.diagnose("copy", root=tmp_path)
+        return
+    (copy / name).write_text(content)
+    with pytest.raises(ToyNetError, match=re.escape(str(copy / name))) as caught:
+        toynet.diagnose("copy", root=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_a_damaged_ledger_is_noticed_before_training(tmp_path: Path):
+    (tmp_path / "test-reads.jsonl").write_text("garbage\n{}\n")
+    with pytest.raises(ToyNetError, match=r"test-reads\.jsonl: line 1 is damaged"):
+        train(tmp_path, "never")
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_damaged_neighbour_does_not_hinder_resuming(tmp_path: Path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "recipe.toml").write_text("[[")
+    with pytest.raises(UsageError, match="no unfinished run of quick"):
+        toynet.train("quick", root=tmp_path, resume=True)
 
 
 def test_no_validation_is_possible(tmp_path: Path):

@@ -87,13 +87,19 @@ def test_overrides_reach_nested_keys_and_are_parsed_as_toml():
         ({"optim.lrr": 0.1}, "optim.lrr is not a setting; did you mean optim.lr?"),
         ({"modle.widths": [1]}, "modle.widths is not a setting; did you mean model.widths?"),
         ({"train.epochs": 0}, "train.epochs: input should be greater than or equal to 1, got 0"),
-        ({"train.epochs": "many"}, "train.epochs: input should be a valid integer"),
+        ({"train.epochs": "many"}, "train.epochs: input should be a number"),
         ({"optim.lr": -1}, "optim.lr: input should be greater than 0, got -1"),
         ({"model.dropout": 1.5}, "model.dropout: input should be less than 1, got 1.5"),
         ({"model.order": "sideways"}, "model.order: input should be 'pre', 'post' or 'relu_bn'"),
         ({"optim.name": "adma"}, "optim.name: input should be 'adam', 'adamw', 'sgd' or 'muon'"),
         ({"augment.mixup": 0.2, "augment.cutmix": 0.2}, "mixup and cutmix cannot both be on"),
         ({"model": 3}, "model: "),
+        ({"optim.lr": True}, "optim.lr: input should be a number, got True"),
+        ({"train.epochs": "3"}, "train.epochs: input should be a number, got '3'"),
+        ({"optim.nesterov": "yes"}, "optim.nesterov: input should be true or false"),
+        ({"schedule.warmup_epochs": float("inf")}, "schedule.warmup_epochs: input should be a finite number"),
+        ({"train.seed": 10**400}, "train.seed: "),
+        ({"data.name": "folder:\x1b[31m"}, "data.name: the name of a data set must be printable"),
         ({"data.protocol": "full", "train.early_stop": 3}, "train.early_stop reads validation scores"),
         ({"data.protocol": "full", "schedule.plateau": True}, "schedule.plateau reads validation scores"),
     ],
@@ -131,7 +137,9 @@ def test_a_file_extends_a_shipped_recipe_or_its_neighbour(tmp_path: Path):
         ('extends = "self.toml"\n', "extends itself"),
         ("extends = 3\n", "extends must be the name"),
         ("[train]\nepoch = 3\n", r"train.epoch is not a setting; did you mean train.epochs\?"),
-        ("[trian]\nepochs = 3\n", "trian is not a setting"),
+        ("[trian]\nepochs = 3\n", r"trian is not a setting; did you mean train\?"),
+        ("a = " + "[" * 3000, "not valid TOML"),
+        ('extends = "x/../self.toml"\n', "extends itself"),
     ],
 )
 def test_broken_files_are_named(tmp_path: Path, text: str, message: str):
@@ -139,6 +147,18 @@ def test_broken_files_are_named(tmp_path: Path, text: str, message: str):
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         Recipe.load(str(path))
+
+
+def test_an_editors_byte_order_mark_is_no_matter(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b'\xef\xbb\xbfextends = "quick"\r\n[train]\r\nepochs = 7\r\n')
+    assert Recipe.load(str(path)).train.epochs == 7
+
+
+def test_a_value_is_one_value():
+    assert parse_value("3\nseed = 2") == "3\nseed = 2"
+    assert parse_value("9" * 5000) == "9" * 5000
+    assert parse_value("none") == "none"
 
 
 def test_missing_files_are_named(tmp_path: Path):
@@ -152,7 +172,7 @@ def test_identity_covers_every_setting_but_names_and_checkpoints():
     assert recipe.identity("others") != base
     changes = {
         "train.seed": 1,
-        "optim.lr": 0.2,
+        "optim.lr": 0.123,
         "model.dropout": 0.1,
         "augment.flip": "none",
         "eval.tta": "flip",

@@ -114,6 +114,16 @@ def test_every_damage_is_noticed_and_the_checkpoint_before_it_is_used(tmp_path: 
     assert tried > 35
 
 
+@pytest.mark.parametrize("content", ["", "[]", "{}", "null", "garbage", '{"name": "gone"}'])
+def test_a_damaged_pointer_to_the_best_is_no_obstacle(tmp_path: Path, content: str):
+    saved(tmp_path, epochs=2)
+    (tmp_path / "best.json").write_text(content)
+    assert checkpoints.best(tmp_path) is None
+    assert checkpoints.load_latest(tmp_path)[1].epoch == 2
+    (tmp_path / "epoch-0002" / "manifest.json").write_text("{}")
+    assert checkpoints.load_latest(tmp_path)[1].epoch == 1
+
+
 def test_no_usable_checkpoint_is_an_error_that_names_a_file(tmp_path: Path):
     with pytest.raises(CheckpointError, match="no checkpoint in"):
         checkpoints.load_latest(tmp_path)

@@ -33,6 +33,18 @@ def test_a_timing_is_remembered_by_machine(tmp_path: Path):
     assert json.loads((tmp_path / "deep" / "p.json").read_text()) == {"this machine": [1.0, 0.5]}
 
 
+@pytest.mark.parametrize("content", ["garbage", "[]", '{"this machine": 3}', ""])
+def test_a_damaged_memory_is_timed_anew(tmp_path: Path, content: str):
+    (tmp_path / "p.json").write_text(content)
+    assert "timed just now" in choice(tmp_path / "p.json").why
+    assert json.loads((tmp_path / "p.json").read_text()) == {"this machine": [1.0, 0.5]}
+
+
+def test_a_memory_that_cannot_be_written_is_done_without(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    assert choice(tmp_path / "file" / "p.json").precision == "bf16"
+
+
 def test_what_the_user_asked_for_is_not_timed(tmp_path: Path):
     asked: list[str] = []
     assert choice(tmp_path / "p.json", "fp32", asked=asked).precision == "fp32"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from toynet.core.records import Settings
+from toynet.core.settings import Settings
 
 Flip = Literal["none", "random", "alternate"]
 Fill = Literal["nearest", "reflect", "zero"]

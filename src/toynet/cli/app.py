@@ -1,7 +1,7 @@
 """The `toynet` command. It imports a verb's machinery only when the verb runs, so that help is instant."""
 
-import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
@@ -54,19 +54,29 @@ def main() -> NoReturn:
     command = typer.main.get_command(app)
     try:
         code = command.main(arguments, "toynet", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ToyNetError as error:
         code = _fail(str(error), error.exit_code, debug)
     except _WrongCommandLine as error:
-        code = _fail(_usage(error, arguments), 2, debug)
+        code = _refuse(error, arguments, debug)
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail("stopped", 130, debug)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+        code = 130
+    except OSError as error:
+        code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
     except Exception as error:
         code = _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
+    if code == 130 and not debug:
+        _fail("stopped; a run that had begun goes on with --resume", 130, debug)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(error: Exception, arguments: list[str], debug: bool) -> int:
+    """Answer a wrong command line; one that is only unfinished gets the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error, file=sys.stderr)
+        return 2
+    return _fail(_usage(error, arguments), 2, debug)
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
@@ -75,7 +85,8 @@ def _fail(message: str, code: int, debug: bool) -> int:
 
         traceback.print_exc()
     line = " ".join(message.split())
-    print(f"error: {line}", file=sys.stderr)
+    with suppress(OSError):  # where nobody can be told, the exit code still tells
+        print(f"error: {line}", file=sys.stderr)
     return code
 
 

@@ -33,8 +33,8 @@ def list_models() -> None:
 def show(
     name: Annotated[str, typer.Argument(help="An architecture's name (toynet models list).")],
     set_: options.Set = None,
-    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 10,
-    size: Annotated[int, typer.Option(min=1, help="Side of the images in pixels.")] = 32,
+    classes: Annotated[int, typer.Option(min=2, max=100_000, help="Number of classes.")] = 10,
+    size: Annotated[int, typer.Option(min=1, max=1024, help="Side of the images in pixels.")] = 32,
     channels: Annotated[int, typer.Option(min=1, max=3, help="Channels of the images.")] = 3,
     diagram: Annotated[
         Path | None, typer.Option(help="Draw stacks and blocks into this SVG.", show_default=False)
@@ -52,7 +52,9 @@ def show(
         raise UsageError(f"--set {foreign[0]}: only model.* settings shape a model")
     if channels == 2:
         raise UsageError("--channels 2: images have 1 channel or 3")
-    spec = Recipe.load("default", {"model.name": name, **changes}).model
+    if diagram is not None and diagram.suffix != ".svg":
+        raise UsageError(f"--diagram {diagram}: the drawing is an SVG, name it so")
+    spec = Recipe.load("default", {**changes, "model.name": name}).model
     shape = (size, size, channels)
     total = cost(catalog.build(spec, classes=classes, image_shape=shape, seed=0), shape)
     rows = [(layer.path, layer.kind, "x".join(map(str, layer.output_shape))) for layer in total.layers]

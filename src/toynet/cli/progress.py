@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -61,7 +62,7 @@ class TerminalReporter:
         elif now - self._spoken > _PLAIN_EVERY_S:
             self._spoken = now
             share = f"{100 * self._done / self._total:.0f} %" if self._total else f"{self._done} {self._unit}"
-            print(f"{self._name}: {share}, {self._rate(now)}", file=sys.stderr, flush=True)
+            self._say(f"{self._name}: {share}, {self._rate(now)}")
 
     def epoch(self, record: EpochRecord, planned_epochs: int) -> None:
         parts = [
@@ -78,6 +79,10 @@ class TerminalReporter:
         if self._bar is not None:
             self._console.print(text, markup=False)
         else:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError):  # a reader that has gone must not end a training
             print(text, file=sys.stderr, flush=True)
 
     def _rate(self, now: float) -> str:

@@ -64,19 +64,33 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON file; a damaged one is an error that names it."""
+    """Read one JSON file; a missing or damaged one is an error that names it."""
     try:
         return json.loads(path.read_bytes())
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ToyNetError(f"{path} is not readable JSON ({error})") from error
+    except OSError as error:
+        raise ToyNetError(f"{path} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise ToyNetError(f"{path} is damaged: not JSON ({error})") from error
 
 
 def append_json_line(path: Path, value: Any) -> None:
-    """Append one record to a JSON-lines file and flush it to the disk."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(canonical_json(value) + "\n")
+    """Append one record to a JSON-lines file and flush it to the disk; a torn last line is dropped first."""
+    with path.open("ab+") as file:
+        _drop_torn_line(file)
+        file.write(canonical_json(value).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """Cut a file open for appending back to the end of its last whole line."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0:
+        return
+    file.seek(0)
+    content = file.read()
+    if not content.endswith(b"\n"):
+        file.truncate(content.rfind(b"\n") + 1)
 
 
 def read_json_lines(path: Path) -> list[Any]:
@@ -93,7 +107,7 @@ def read_json_lines(path: Path) -> list[Any]:
         except ValueError as error:
             if number == len(lines):
                 break
-            raise ToyNetError(f"{path}: line {number} is damaged ({error})") from error
+            raise ToyNetError(f"{path}: line {number} is damaged ({error}); mend or remove it") from error
     return records
 
 

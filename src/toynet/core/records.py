@@ -1,8 +1,8 @@
 """What a run leaves behind, as frozen typed records."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 Status = Literal["finished", "stopped_early", "diverged"]
 
@@ -11,18 +11,6 @@ class Record(BaseModel):
     """A frozen, validated value; unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Settings(Record):
-    """A table of a recipe. The word `none` takes an optional setting back to its default."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _none_is_a_word(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        optional = {name for name, field in cls.model_fields.items() if field.default is None}
-        return {key: None if key in optional and value == "none" else value for key, value in values.items()}
 
 
 class EpochRecord(Record):
@@ -42,6 +30,22 @@ class EpochRecord(Record):
     grad_norm: float
     elapsed_s: float
     images_per_s: float
+
+
+class LayerActivation(Record):
+    """The output of one layer over one batch."""
+
+    name: str
+    kind: str
+    """`Conv2d`, `BatchNorm2d` or `ReLU`."""
+
+    rms: float
+    max_abs: float
+    dead_fraction: float
+    """Channels that tell nothing about any image of the batch: `ReLU` and `Conv2d`, zero throughout;
+    `BatchNorm2d`, nowhere above zero, so that the ReLU that usually follows passes nothing."""
+
+    finite: bool
 
 
 class RunResult(Record):

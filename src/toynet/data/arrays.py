@@ -62,8 +62,7 @@ def _load(path: Path) -> dict[str, NDArray[np.generic]]:
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a damaged file can fail in any way
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{where} cannot be read: {reason}") from error
+        raise DataError(f"{where} cannot be read: it is not an array file of plain numbers") from error
 
 
 def _images(array: NDArray[np.generic], where: str) -> NDArray[np.uint8]:

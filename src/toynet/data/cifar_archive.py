@@ -7,7 +7,7 @@ used as it is. The archive stays beside the folder.
 import os
 from pathlib import Path
 
-from toynet.core.errors import DataError
+from toynet.core.errors import DataError, UsageError
 from toynet.core.files import folder_lock, sha256_of
 from toynet.core.reporter import Reporter, Silent
 from toynet.data.archives import unpack
@@ -46,6 +46,8 @@ def fetch_cifar(
             return folder
         archive = root / variant.archive
         if source is not None and not is_web_address(source):
+            if "://" in source:
+                raise UsageError(f"{source} is not an address that starts with http:// or https://")
             archive = Path(source).expanduser()
             if not archive.is_file():
                 raise DataError(f"{archive} is not a file; give {variant.archive} or its address")

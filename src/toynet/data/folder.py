@@ -57,13 +57,14 @@ def _find_parts(path: Path) -> dict[str, ClassFiles]:
         raise DataError(f"{path} is not a folder")
     names = [entry.name for entry in _visible(path) if entry.is_dir()]
     if "train" not in names:
-        return _split(_class_files(path))
+        return _split(_two_or_more(_class_files(path), path))
     for name in names:
         if name not in PARTS:
             raise DataError(f"{path}/{name} is none of train, val, test; {did_you_mean(name, PARTS)}")
     if "test" not in names:
         raise DataError(f"{path} has train/ but no test/")
     parts = {name: _class_files(path / name) for name in PARTS if name in names}
+    _two_or_more(parts["train"], path / "train")
     for name, part in parts.items():
         for missing in parts["train"].keys() - part.keys():
             raise DataError(f"{path}/{name} has no class {missing}, which train has")
@@ -102,9 +103,15 @@ def _class_files(path: Path) -> ClassFiles:
         for file in group:
             if not file.is_file():
                 raise DataError(f"{file} is not a file; images lie directly in their class's folder")
-    if len(files) == 1:
-        raise DataError(f"{path} has one class, {next(iter(files))}; a classifier needs two")
+        if not name.isprintable():
+            raise DataError(f"{path} has a class folder with an unprintable name, {name!r}; rename it")
     return files
+
+
+def _two_or_more(classes: ClassFiles, path: Path) -> ClassFiles:
+    if len(classes) == 1:
+        raise DataError(f"{path} has one class, {next(iter(classes))}; a classifier needs two")
+    return classes
 
 
 def _decode(files: list[Path], size: int, reporter: Reporter) -> NDArray[np.uint8]:

@@ -18,6 +18,9 @@ NAMES = ("cifar10", "cifar100", "glyphs", "glyphs:COUNT", "folder:PATH", "npz:PA
 """The forms that `DataSpec.name` may take."""
 
 
+MOST_GLYPHS = 1_000_000
+
+
 def load(spec: DataSpec, root: Path | None = None, reporter: Reporter = Silent()) -> Dataset:
     """The data set that `spec` names, its images brought to `spec.size` where that is given.
 
@@ -63,8 +66,8 @@ def _glyphs(count: str) -> Dataset:
 
     if not count:
         return glyphs()
-    if not count.isdecimal() or int(count) < 1:
-        raise UsageError(f"data.name: glyphs:{count} needs a whole number of images, such as glyphs:12000")
+    if not count.isdecimal() or not 1 <= int(count[:12]) <= MOST_GLYPHS:
+        raise UsageError(f"data.name: glyphs:{count[:20]} needs a number of images up to {MOST_GLYPHS:,}")
     return glyphs(int(count))
 
 

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from toynet.core.records import Settings
+from toynet.core.settings import Settings
 
 Protocol = Literal["standard", "report", "full"]
 
@@ -18,8 +18,15 @@ class DataSpec(Settings):
     protocol: Protocol = "standard"
     """`standard`: a stratified tenth of train validates; `report`: the first fifth; `full`: none."""
 
-    split_seed: Annotated[int, Field(ge=0)] = 2021
+    split_seed: Annotated[int, Field(ge=0, lt=2**63)] = 2021
     """Draws the standard split. Not the run's seed, so that replicates share their validation images."""
 
     size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side in pixels that images are brought to; none keeps what arrays have, and means 32 for folders."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_text(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("the name of a data set must be printable text")
+        return name

@@ -9,24 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from toynet.core.records import Record
+from toynet.core.records import LayerActivation
 from toynet.evaluation.predict import evaluating
-
-
-class LayerActivation(Record):
-    """The output of one layer over one batch."""
-
-    name: str
-    kind: str
-    """`Conv2d`, `BatchNorm2d` or `ReLU`."""
-
-    rms: float
-    max_abs: float
-    dead_fraction: float
-    """Channels that tell nothing about any image of the batch: `ReLU` and `Conv2d`, zero throughout;
-    `BatchNorm2d`, nowhere above zero, so that the ReLU that usually follows passes nothing."""
-
-    finite: bool
 
 
 def activation_summary(model: nn.Module, batch: Tensor) -> list[LayerActivation]:

@@ -9,17 +9,13 @@ All of this is heuristic and reads a single run. Whether the change helps is for
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toynet.core.records import EpochRecord
+from toynet.core.records import EpochRecord, LayerActivation
 from toynet.evaluation.curves import HIGH_LR, LOW_LR, OPENING_EPOCHS, TAIL, Curves, end_of, fall, jump, slope
 from toynet.evaluation.findings import Change, Finding, Settings, Severity, finding, regularised, scaled
 from toynet.evaluation.metrics import ClassScore
-
-if TYPE_CHECKING:
-    from toynet.evaluation.activations import LayerActivation
 
 MIN_EPOCHS = 4  # fewer points show neither trend nor unrest
 ANNEALED_LR = 0.015  # of the largest rate: below this a schedule has come to its end
@@ -54,7 +50,7 @@ def diagnose(
     *,
     settings: Settings,
     per_class: Sequence[ClassScore] | None = None,
-    activations: "Sequence[LayerActivation] | None" = None,
+    activations: Sequence[LayerActivation] | None = None,
     diverged: bool = False,
 ) -> list[Finding]:
     """Findings, the most serious first; never empty. Validation may be missing in some or all records.
@@ -230,7 +226,7 @@ def _unvalidated(c: Curves, settings: Settings) -> Finding | None:
     return finding("no-validation", f"no score in any of {len(c.epoch)} epochs", change, "note")
 
 
-def _from_layers(layers: "Sequence[LayerActivation]", settings: Settings) -> list[Finding]:
+def _from_layers(layers: Sequence[LayerActivation], settings: Settings) -> list[Finding]:
     wild = [layer for layer in layers if not layer.finite or layer.max_abs > EXPLODING]
     dead = [layer for layer in layers if layer.dead_fraction >= DEAD_SHARE]
     change, found = scaled(settings, "optim.lr", GENTLER), []

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from toynet.core.records import Settings
+from toynet.core.settings import Settings
 
 Order = Literal["pre", "post", "relu_bn"]
 Shortcut = Literal["conv", "conv_bn", "pool"]

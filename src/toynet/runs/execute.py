@@ -18,6 +18,7 @@ from toynet.core.files import folder_lock, write_atomic_with, write_json
 from toynet.core.records import EpochRecord, RunResult, Status
 from toynet.core.reporter import Reporter, times
 from toynet.core.seeds import stream
+from toynet.data import sources
 from toynet.evaluation import activations, metrics
 from toynet.models.cost import cost
 from toynet.runs import reads, subject
@@ -50,6 +51,8 @@ def start(
     for a request that cannot be run, `Diverged` after recording it, `Interrupted` after saving.
     """
     check_free(path)
+    reads.count_test_reads(path.parent, "")
+    recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
     about = subject.read(recipe, data_root, reporter)
     subject.build_model(recipe, about.card)
     _note_busy_machine(reporter)
@@ -89,7 +92,7 @@ def fresh_name(recipe: Recipe, root: Path) -> str:
 
 def check_same_images(folder: RunFolder, about: Subject) -> None:
     """Raise `ToyNetError` when a run's images have changed since it began."""
-    if folder.card() != about.card:
+    if folder.card().digest != about.card.digest:
         raise ToyNetError(
             f"data {about.card.name} is not what run {folder.name} was trained on "
             "(other images, labels or split); bring those back or start a new run"

@@ -14,6 +14,8 @@ result.json        written last: with it, the run is finished
 
 import os
 import re
+import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,8 +33,8 @@ from toynet.core.files import (
     write_atomic,
     write_json,
 )
-from toynet.core.records import EpochRecord, Record, RunResult
-from toynet.runs.recipe import Recipe, Table
+from toynet.core.records import EpochRecord, LayerActivation, Record, RunResult
+from toynet.runs.recipe import Recipe, Table, source
 
 Kind = TypeVar("Kind", bound=Record)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
@@ -69,15 +71,19 @@ class RunFolder:
     def create(cls, path: Path, recipe: Recipe, card: DataCard, environment: Table) -> "RunFolder":
         """Make the folder with its first three files. Raises `UsageError` when the name is taken or odd."""
         check_free(path)
+        building = path.parent / f".building-{path.name}-{os.getpid()}"
         try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            raise _taken(path) from None
+            building.mkdir(parents=True)
+            write_json(building / "environment.json", environment)
+            write_json(building / "data.json", card.model_dump(mode="json"))
+            write_atomic(building / "recipe.toml", recipe.to_toml())
+            os.rename(building, path)
         except OSError as error:
+            if path.exists():
+                raise _taken(path) from None
             raise ToyNetError(f"cannot make {path}: {error.strerror}") from None
-        write_json(path / "environment.json", environment)
-        write_json(path / "data.json", card.model_dump(mode="json"))
-        write_atomic(path / "recipe.toml", recipe.to_toml())
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
         return cls(path)
 
     @classmethod
@@ -109,17 +115,34 @@ class RunFolder:
         return self.path / "tensorboard"
 
     def recipe(self) -> Recipe:
-        return Recipe.load(str(self.path / "recipe.toml"))
+        path = self.path / "recipe.toml"
+        try:
+            if "[train]" not in source(str(path)):
+                raise ToyNetError(f"{path} is damaged: it lacks its tables")
+            return Recipe.load(str(path))
+        except UsageError as error:
+            raise ToyNetError(f"{path} is damaged ({error})") from error
 
     def card(self) -> DataCard:
         return _validated(DataCard, self.path / "data.json")
 
     def environment(self) -> Table:
-        return dict(read_json(self.path / "environment.json"))
+        """Machine, versions, `threads` and `device`."""
+        path = self.path / "environment.json"
+        found = read_json(path)
+        if not isinstance(found, dict) or not isinstance(found.get("threads"), int):
+            raise ToyNetError(f"{path} is damaged: it does not tell the threads")
+        return found
+
+    def activations(self) -> list[LayerActivation] | None:
+        """How alive each layer was at the end; none while the run is not finished."""
+        path = self.path / "activations.json"
+        return _validated_list(LayerActivation, read_json(path), path) if path.exists() else None
 
     def metrics(self) -> list[EpochRecord]:
         """The epochs so far, in order."""
-        return [EpochRecord.model_validate(line) for line in read_json_lines(self.path / "metrics.jsonl")]
+        path = self.path / "metrics.jsonl"
+        return _validated_list(EpochRecord, read_json_lines(path), path)
 
     def append_metrics(self, record: EpochRecord) -> None:
         append_json_line(self.path / "metrics.jsonl", record.model_dump(mode="json"))
@@ -135,8 +158,11 @@ class RunFolder:
         path = self.path / "predictions.npz"
         if not path.exists():
             raise ToyNetError(f"{self.path} has no predictions yet; go on with toynet train --resume")
-        with np.load(path) as arrays:
-            return dict(arrays)
+        try:
+            with np.load(path) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise ToyNetError(f"{path} is damaged; it cannot be read") from error
 
     def result(self) -> RunResult | None:
         """None while the run is not finished."""
@@ -171,7 +197,14 @@ def _taken(path: Path) -> UsageError:
 
 
 def _validated(kind: type[Kind], path: Path) -> Kind:
+    return _validated_list(kind, [read_json(path)], path)[0]
+
+
+def _validated_list(kind: type[Kind], values: Any, path: Path) -> list[Kind]:
+    """`values` as records; `path`, where they were read, is named when they are not."""
+    if not isinstance(values, list):
+        raise ToyNetError(f"{path} is damaged: not a list")
     try:
-        return kind.model_validate(read_json(path))
+        return [kind.model_validate(value) for value in values]
     except ValidationError as error:
-        raise ToyNetError(f"{path} is not what ToyNet wrote ({error.errors()[0]['msg']})") from None
+        raise ToyNetError(f"{path} is damaged ({error.errors()[0]['msg']})") from None

@@ -17,4 +17,5 @@ def log_test_read(runs: Path, *, digest: str, run: str, verb: str) -> int:
 
 def count_test_reads(runs: Path, digest: str) -> int:
     """How often the test images with this `digest` have been read."""
-    return sum(line["digest"] == digest for line in read_json_lines(runs / _LEDGER))
+    lines = read_json_lines(runs / _LEDGER)
+    return sum(isinstance(line, dict) and line.get("digest") == digest for line in lines)

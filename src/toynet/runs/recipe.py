@@ -1,6 +1,7 @@
 """Recipes: typed, frozen, written as TOML, derived from one another, overridden key by key."""
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -96,8 +97,8 @@ def source(name: str) -> str:
     path = Path(name)
     if path.suffix == ".toml":
         try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            return path.read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise UsageError(f"recipe {name}: cannot be read ({reason})") from None
     texts = _shipped_texts()
@@ -121,9 +122,10 @@ def setting_names() -> list[str]:
 def parse_value(text: str) -> Any:
     """The value in `--set key=value`: TOML where it is TOML, else the text itself."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return table["value"] if len(table) == 1 else text
 
 
 def _shipped_texts() -> dict[str, str]:
@@ -137,7 +139,7 @@ def _read(name: str, below: tuple[str, ...] = ()) -> Table:
         raise UsageError(f"recipe {name} extends itself ({' -> '.join((*below, name))})")
     try:
         table = tomllib.loads(source(name))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"recipe {name}: not valid TOML ({error})") from None
     base = table.pop("extends", None)
     if base is None:
@@ -145,7 +147,7 @@ def _read(name: str, below: tuple[str, ...] = ()) -> Table:
     if not isinstance(base, str):
         raise UsageError(f"recipe {name}: extends must be the name of a recipe")
     if base.endswith(".toml"):
-        base = str(Path(name).parent / base)
+        base = os.path.normpath(Path(name).parent / base)
     return _merge(_read(base, (*below, name)), table)
 
 
@@ -183,7 +185,9 @@ def _explain(error: ValidationError) -> str:
 
 def _near_setting(key: str) -> str:
     names = setting_names()
-    section = key.partition(".")[0]
+    section, dot, _ = key.partition(".")
+    if not dot:
+        return did_you_mean(key, {name.partition(".")[0] for name in names})
     within = [name for name in names if name.startswith(f"{section}.")]
     return did_you_mean(key, within or names)
 

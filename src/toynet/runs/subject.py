@@ -14,6 +14,7 @@ from torch import nn
 from toynet.augment.standardise import Standardiser
 from toynet.core import places
 from toynet.core.environment import fingerprint
+from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
 from toynet.data import sources, splits
 from toynet.data.images import Dataset, ImageSet
@@ -39,6 +40,8 @@ class Subject:
 def read(recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Subject:
     """Load the images of `recipe` and set validation apart; statistics come from the training part only."""
     dataset = sources.load(recipe.data, data_root, reporter)
+    if recipe.augment.crop_pad_px >= (side := min(dataset.image_shape[:2])):
+        raise UsageError(f"augment.crop_pad_px must be below the images' side, which is {side} pixels")
     parts = splits.split(dataset, recipe.data)
     mean, std = splits.channel_statistics(parts.train.images)
     card = DataCard(
@@ -71,7 +74,7 @@ def build_model(recipe: Recipe, card: DataCard) -> nn.Module:
 
 
 def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
-    """The recipe with nothing left at `auto`, to an architecture's default or to the working folder."""
+    """The recipe with nothing left at `auto` or to an architecture's default."""
     choice = precision.choose(
         recipe.train.precision,
         key=_timing_key(recipe, card),
@@ -81,7 +84,6 @@ def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
     reporter.note(f"precision {choice.why}")
     return recipe.model_copy(
         update={
-            "data": recipe.data.model_copy(update={"name": sources.absolute(recipe.data.name)}),
             "model": catalog.resolve(recipe.model),
             "train": recipe.train.model_copy(update={"precision": choice.precision}),
         }

@@ -15,7 +15,7 @@ import safetensors.torch
 from torch import Tensor
 
 from toynet.core.errors import CheckpointError
-from toynet.core.files import read_json, sha256_of, sync_folder, write_atomic
+from toynet.core.files import sha256_of, sync_folder, write_atomic
 from toynet.training.learner import Learner, Parts
 from toynet.training.state import TrainState
 
@@ -64,15 +64,19 @@ def names(folder: Path) -> list[str]:
 
 def best(folder: Path) -> Path | None:
     """The checkpoint with the highest validation accuracy among those saved."""
-    pointer = folder / _BEST
-    path = folder / read_json(pointer)["name"] if pointer.exists() else None
-    return path if path is not None and path.exists() else None
+    try:
+        path = folder / str(json.loads((folder / _BEST).read_bytes())["name"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return path if (path / _MANIFEST).exists() else None
 
 
 def load(path: Path) -> tuple[Parts, TrainState]:
     """The tensors and cursor of one checkpoint, every byte verified against the manifest."""
     try:
         manifest = json.loads((path / _MANIFEST).read_bytes())
+        if not {"state.json", "model.safetensors"} <= manifest.keys():
+            raise CheckpointError(f"{path / _MANIFEST} is damaged: it lacks files")
         for name, expected in manifest.items():
             if sha256_of(path / name) != expected:
                 raise CheckpointError(f"{path / name} is damaged: its content does not match the manifest")

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from toynet.core.errors import ToyNetError
 from toynet.core.files import read_json, write_json
 
 Precision = Literal["bf16", "fp32"]
@@ -52,7 +53,7 @@ def choose(
     """
     if requested != "auto":
         return Choice(requested, f"{requested} was asked for")
-    known = read_json(memory) if memory.exists() else {}
+    known = _remembered(memory)
     if key in known:
         fp32_s, bf16_s = known[key]
         when = "timed before on this machine"
@@ -60,9 +61,26 @@ def choose(
         # In turn, and the best of each: a busy moment must not decide for all runs to come.
         rounds = [(time_step("fp32"), time_step("bf16")) for _ in range(_ROUNDS)]
         fp32_s, bf16_s = (min(seconds) for seconds in zip(*rounds, strict=True))
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_json(memory, {**known, key: [fp32_s, bf16_s]})
-        when = "timed just now"
+        when = "timed just now" if _remember(memory, {**known, key: [fp32_s, bf16_s]}) else "not remembered"
     precision: Precision = "bf16" if fp32_s > _CLEARLY_FASTER * bf16_s else "fp32"
     timing = f"a step takes {fp32_s * 1e3:.0f} ms in fp32, {bf16_s * 1e3:.0f} in bf16"
     return Choice(precision, f"{precision}: {timing} ({when})")
+
+
+def _remembered(memory: Path) -> dict[str, list[float]]:
+    """Earlier timings; none where the file is missing or damaged, for they can be taken again."""
+    try:
+        known = read_json(memory)
+    except ToyNetError:
+        return {}
+    whole = isinstance(known, dict) and all(isinstance(v, list) and len(v) == 2 for v in known.values())
+    return known if whole else {}
+
+
+def _remember(memory: Path, known: dict[str, list[float]]) -> bool:
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_json(memory, known)
+    except OSError:
+        return False
+    return True

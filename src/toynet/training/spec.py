@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from toynet.core.records import Settings
+from toynet.core.settings import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -136,7 +136,7 @@ class TrainSpec(Settings):
     ema: Fraction = 0.0
     """Decay per step of an average of the weights, which is then what is evaluated; 0 is off."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     early_stop: Annotated[int, Field(ge=0)] = 0
     """Stop after this many epochs without a better validation accuracy; 0 is off."""
 
