@@ -20,6 +20,11 @@ _LESSONS = {  # code: title, and what to learn from it
         "The learning rate is too high",
         "Steps that are too long leap back and forth across the minimum instead of settling into it.",
     ),
+    "val-restless": (
+        "Validation is restless while the learning rate is high",
+        "The report's authors read this as too high a rate. Sound runs show it as well, so it is a hint that "
+        "half the rate deserves a study.",
+    ),
     "lr-drop-gain": (
         "The first drop of the learning rate brought a sudden gain",
         "A lower rate lets the weights settle. Sound runs show this as well, so alone it is only a hint that "
