@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,25 @@ def fingerprint() -> str:
     """One line that is equal on machines whose timings and roundings may be mixed."""
     about = describe()
     return f"{about['processor']} [{' '.join(about['flags'])}] torch {about['packages']['torch']}"
+
+
+def busy_cores() -> float | None:
+    """How many cores other work keeps busy, over a tenth of a second; none where Linux does not tell."""
+    before = _core_ticks()
+    time.sleep(0.1)
+    after = _core_ticks()
+    if before is None or after is None or after[1] == before[1]:
+        return None
+    return (os.cpu_count() or 1) * (1 - (after[0] - before[0]) / (after[1] - before[1]))
+
+
+def _core_ticks() -> tuple[int, int] | None:
+    """Idle and all ticks of all cores since the machine started."""
+    try:
+        ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except (OSError, ValueError, IndexError):
+        return None
+    return ticks[3] + ticks[4], sum(ticks)
 
 
 def _flags() -> set[str]:

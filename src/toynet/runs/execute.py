@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from toynet.core.environment import describe
+from toynet.core.environment import busy_cores, describe
 from toynet.core.errors import Diverged, ToyNetError
 from toynet.core.files import folder_lock, write_atomic_with, write_json
 from toynet.core.records import EpochRecord, RunResult, Status
@@ -230,11 +230,10 @@ def _seal(
 
 def _note_busy_machine(reporter: Reporter) -> None:
     """Threads that have to wait for a core hold up all the others at every operation."""
-    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
-    busy = os.getloadavg()[0]
-    if threads > 1 and busy + threads > cores + 0.7:
+    cores, threads, busy = os.cpu_count() or 1, torch.get_num_threads(), busy_cores()
+    if busy is not None and threads > 1 and round(busy) + threads > cores:
         reporter.note(
-            f"other work keeps about {busy:.0f} of {cores} cores busy: "
+            f"other work keeps about {busy:.1f} of {cores} cores busy: "
             f"--threads {max(1, cores - round(busy))} may be many times faster than {threads} now"
         )
 
