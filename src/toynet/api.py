@@ -75,16 +75,15 @@ def train(
     changes |= {"data.name": data} if data is not None else {}
     changes |= {"train.seed": seed} if seed is not None else {}
     wanted = Recipe.load(recipe, changes)
-    draw = lambda folder: (draw_run(folder), None)[1]  # noqa: E731
     if resume:
         folder = _unfinished(wanted, changes, name, root)
         torch.set_num_threads(threads or folder.environment()["threads"])
-        result = execute.resume(folder, data_root=data_root, reporter=reporter, illustrate=draw)
+        result = execute.resume(folder, data_root=data_root, reporter=reporter, illustrate=draw_run)
         return Run(folder, result)
     if threads is not None:
         torch.set_num_threads(threads)
     path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
-    result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw)
+    result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run)
     return Run(RunFolder(path), result)
 
 

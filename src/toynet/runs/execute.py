@@ -30,7 +30,7 @@ from toynet.training import checkpoints, loop, precision
 from toynet.training.interrupts import stop_on_signals
 from toynet.training.learner import Learner
 
-Illustrate = Callable[[RunFolder], None]
+Illustrate = Callable[[RunFolder], object]
 _GALLERY_OF_EACH = 12
 _ACTIVATION_IMAGES = 256
 
@@ -51,7 +51,7 @@ def start(
     for a request that cannot be run, `Diverged` after recording it, `Interrupted` after saving.
     """
     check_free(path)
-    reads.count_test_reads(path.parent, "")
+    reads.check_ledger(path.parent)
     recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
     about = subject.read(recipe, data_root, reporter)
     subject.build_model(recipe, about.card)
@@ -121,7 +121,7 @@ def _run(
                     subject.training_images(about, device),
                     validate=subject.validator(recipe, about, device),
                     record=partial(_record, folder, recipe, learner, events),
-                    save=lambda moved: (checkpoints.save(folder.checkpoints, moved), None)[1],
+                    save=partial(checkpoints.save, folder.checkpoints),
                     stop=stop,
                     reporter=reporter,
                 )

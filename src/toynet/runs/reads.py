@@ -15,6 +15,11 @@ def log_test_read(runs: Path, *, digest: str, run: str, verb: str) -> int:
     return count_test_reads(runs, digest)
 
 
+def check_ledger(runs: Path) -> None:
+    """Raise `ToyNetError` when the ledger is damaged: better before a training than after it."""
+    read_json_lines(runs / _LEDGER)
+
+
 def count_test_reads(runs: Path, digest: str) -> int:
     """How often the test images with this `digest` have been read."""
     lines = read_json_lines(runs / _LEDGER)

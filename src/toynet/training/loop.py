@@ -60,7 +60,7 @@ def train(
     *,
     validate: Callable[[nn.Module], Score] | None,
     record: Callable[[EpochRecord], None],
-    save: Callable[[Learner], None],
+    save: Callable[[Learner], object],
     stop: StopFlag,
     reporter: Reporter,
 ) -> None:
@@ -217,7 +217,7 @@ def _close_epoch(learner: Learner, plan: Plan, score: Score | None, lr: float) -
     )
 
 
-def _stop_if_asked(stop: StopFlag, learner: Learner, save: Callable[[Learner], None]) -> None:
+def _stop_if_asked(stop: StopFlag, learner: Learner, save: Callable[[Learner], object]) -> None:
     if stop.signal_number is None:
         return
     save(learner)
