@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test lint proof clean
+.PHONY: demo test lint clean
 
 demo: $(READY)
 	$(BIN)/toynet train quick
@@ -16,10 +16,6 @@ lint: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-
-# Long proofs, by hand; their outcome is committed under results/.
-proof: $(READY)
-	$(BIN)/python -m pytest -m slow
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

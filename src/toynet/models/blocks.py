@@ -53,8 +53,8 @@ def conv(in_channels: int, out_channels: int, side: int, stride: int = 1) -> nn.
 def norm(channels: int) -> nn.BatchNorm2d:
     """Batch normalisation with the report's constants.
 
-    The moving variance takes the unbiased batch variance, as TensorFlow's fused kernel (the report's)
-    and torch do; Keras 3 takes the biased one, smaller by 1/(N H W).
+    The moving variance takes the unbiased batch variance, as torch does; Keras 3 takes the biased one,
+    smaller by 1/(N H W).
     """
     return nn.BatchNorm2d(channels, eps=NORM_EPSILON, momentum=NORM_MOMENTUM)
 
