@@ -3,13 +3,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from toynet.models.blocks import HalvingConv, PooledShortcut, ResidualBlock, basic_convs
+from toynet.models.blocks import PooledShortcut, ResidualBlock, basic_convs
+from toynet.models.products import SameConv
 from toynet.models.residual import Flatten
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 9), (9, 8), (9, 9)])
 def test_halving_convolution_looks_at_the_pixels_that_keras_looks_at(height, width):
-    layer = HalvingConv(1, 1)
+    layer = SameConv(1, 1, stride=2)
     nn.init.ones_(layer.weight)
     for row in range(height):
         for column in range(width):
@@ -42,7 +43,7 @@ def test_flatten_is_in_row_column_channel_order_and_copies_nothing():
 def test_conv_dropout_sits_right_before_the_last_convolution_and_drops_single_elements():
     block = ResidualBlock(basic_convs(4, 4, 1), None, order="pre", conv_dropout=0.5).train()
     kinds = [type(layer).__name__ for layer in (*block.entry, *block.branch)]
-    assert kinds == ["BatchNorm2d", "ReLU", "Conv2d", "BatchNorm2d", "ReLU", "Dropout", "Conv2d"]
+    assert kinds == ["BatchNorm2d", "ReLU", "SameConv", "BatchNorm2d", "ReLU", "Dropout", "SameConv"]
     dropped = block.branch.dropout2(torch.ones(1, 4, 8, 8))
     kept = (dropped != 0).float().mean(dim=(2, 3))
     assert ((kept > 0.1) & (kept < 0.9)).all()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from toynet.models.architectures import BOTTLENECK_EXPANSION, Layer, Step, sequence
+from toynet.models.products import SIDE, SameConv
 from toynet.models.spec import Order, Shortcut
 
 NORM_EPSILON = 1.001e-5
@@ -23,31 +24,11 @@ NORM_MOMENTUM = 0.01
 """Weight of the newest batch; Keras calls the same thing momentum 0.99."""
 
 
-class HalvingConv(nn.Conv2d):
-    """3x3 convolution of stride 2, without bias, padded as Keras does: (N, C, H, W) -> (N, K, H/2, W/2).
-
-    An even side needs one line of padding in all, which goes to the bottom or right; torch's own
-    `padding=1` would put it at the top or left and look at other pixels. The padded copy takes 3 % of a
-    ToyNet14 step (bf16, two cores). A 4x4 kernel with a line of zeros, and padding by 2 with the first
-    line of outputs dropped, cost more over the three stacks.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, stride=2, padding=1, bias=False)
-
-    def forward(self, input: Tensor) -> Tensor:
-        height, width = input.shape[-2:]
-        if height % 2 and width % 2:
-            return super().forward(input)
-        padded = F.pad(input, (width % 2, 1, height % 2, 1))
-        return F.conv2d(padded, self.weight, stride=2)
-
-
 def conv(in_channels: int, out_channels: int, side: int, stride: int = 1) -> nn.Conv2d:
     """A `side` x `side` convolution (1 or 3) without bias, padded as Keras' "same"."""
-    if side == 3 and stride == 2:
-        return HalvingConv(in_channels, out_channels)
-    return nn.Conv2d(in_channels, out_channels, side, stride=stride, padding=side // 2, bias=False)
+    if side == SIDE:
+        return SameConv(in_channels, out_channels, stride)
+    return nn.Conv2d(in_channels, out_channels, side, stride=stride, bias=False)
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
