@@ -29,10 +29,11 @@ class Architecture:
 
     title: str
     family: Family
-    blocks: tuple[int, int, int, int]
+    blocks: tuple[int, ...]
     order: Order
     shortcut: Shortcut
     bottleneck: bool = False
+    widths: tuple[int, ...] = (64, 128, 256, 512)
 
     @property
     def first_stride(self) -> int:
@@ -117,11 +118,21 @@ def architecture(name: str) -> Architecture:
 def resolve(spec: ModelSpec) -> ModelSpec:
     """`spec` with every none replaced by the architecture's own value, and its widths counted."""
     net = architecture(spec.name)
-    if len(spec.widths) != len(net.blocks):
-        raise UsageError(f"model.widths needs {len(net.blocks)} numbers, got {len(spec.widths)}")
     return spec.model_copy(
-        update={"order": spec.order or net.order, "shortcut": spec.shortcut or net.shortcut}
+        update={
+            "widths": counted_widths(spec, net.widths),
+            "order": spec.order or net.order,
+            "shortcut": spec.shortcut or net.shortcut,
+        }
     )
+
+
+def counted_widths(spec: ModelSpec, usual: tuple[int, ...]) -> tuple[int, ...]:
+    """The widths that `spec` asks for, which must be as many as the `usual` ones, or else those."""
+    widths = spec.widths or usual
+    if len(widths) != len(usual):
+        raise UsageError(f"model.widths needs {len(usual)} numbers, got {len(widths)}")
+    return widths
 
 
 def plan(spec: ModelSpec, image_shape: ImageShape) -> tuple[Stack, ...]:
@@ -130,8 +141,8 @@ def plan(spec: ModelSpec, image_shape: ImageShape) -> tuple[Stack, ...]:
     Raises `UsageError` for an unknown name, a wrong number of widths, images that cannot be halved as
     often as the architecture does, and narrowing stacks where shortcuts are pooled.
     """
-    spec = resolve(spec)
     net = architecture(spec.name)
+    widths = counted_widths(spec, net.widths)
     height, width, _ = image_shape
     shrink = net.first_stride * 2 ** (len(net.blocks) - 1)
     if min(height, width) < shrink:
@@ -140,8 +151,8 @@ def plan(spec: ModelSpec, image_shape: ImageShape) -> tuple[Stack, ...]:
             f"which shrinks them {shrink}-fold; the shortest side must be {shrink} or more"
         )
     stacks = []
-    channels = spec.widths[0]
-    for number, (blocks, inner) in enumerate(zip(net.blocks, spec.widths, strict=True), start=1):
+    channels = widths[0]
+    for number, (blocks, inner) in enumerate(zip(net.blocks, widths, strict=True), start=1):
         stride = net.first_stride if number == 1 else 2
         height, width = -(-height // stride), -(-width // stride)
         out = inner * BOTTLENECK_EXPANSION if net.bottleneck else inner

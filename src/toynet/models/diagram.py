@@ -59,7 +59,7 @@ def diagram(spec: ModelSpec, classes: int, image_shape: ImageShape) -> str:
     net = architecture(spec.name)
     stacks = plan(spec, image_shape)
     order = spec.order or net.order
-    widths = "–".join(map(str, spec.widths))
+    widths = "–".join(str(stack.width) for stack in stacks)
     subtitle = f"{ORDERS[order]}, widths {widths}, {classes} classes"
     block = block_name(net)
     identity = draw_block("identity", spec, net)
@@ -185,7 +185,7 @@ def draw_net(
     y += 7
     flow(f"{height} × {width} × {channels}")
     layer("conv", stem_label(net, order))
-    flow(f"{height} × {width} × {spec.widths[0]}")
+    flow(f"{height} × {width} × {stacks[0].width}")
     for number, stack in enumerate(stacks, start=1):
         out.extend(draw_stack(y, number, stack, block_name(net)))
         y += STACK_H

@@ -10,7 +10,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from toynet.models.architectures import ImageShape
+from toynet.models.architectures import ImageShape, plan
 from toynet.models.blocks import norm
 from toynet.models.residual import ResidualNet, residual_net
 from toynet.models.spec import ModelSpec
@@ -18,6 +18,6 @@ from toynet.models.spec import ModelSpec
 
 def pure_resnet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> ResidualNet:
     """The PureResNet that `spec` names, for images of (height, width, channels)."""
-    width = spec.widths[0]
+    width = plan(spec, image_shape)[0].width
     stem = nn.Sequential(OrderedDict(conv=nn.Conv2d(image_shape[2], width, 3, padding=1), norm=norm(width)))
     return residual_net(spec, stem, classes=classes, image_shape=image_shape)

@@ -18,8 +18,8 @@ class ModelSpec(Settings):
     name: str = "toynet14"
     """A name from `toynet models list`."""
 
-    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = (64, 128, 256, 512)
-    """Channels of each of the four stacks."""
+    widths: tuple[Annotated[int, Field(ge=1, le=4096)], ...] | None = None
+    """Channels of each stack."""
 
     order: Order | None = None
     """`pre`: BN, ReLU, conv. `post`: conv, BN, ReLU. `relu_bn`: conv, ReLU, BN."""

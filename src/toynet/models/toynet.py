@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from toynet.models.architectures import ImageShape, architecture
+from toynet.models.architectures import ImageShape, architecture, plan
 from toynet.models.blocks import conv, norm, relu
 from toynet.models.residual import ResidualNet, residual_net
 from toynet.models.spec import ModelSpec
@@ -18,7 +18,7 @@ from toynet.models.spec import ModelSpec
 def toynet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> ResidualNet:
     """The ToyNet that `spec` names, for images of (height, width, channels)."""
     order = spec.order or architecture(spec.name).order
-    width = spec.widths[0]
+    width = plan(spec, image_shape)[0].width
     stem: OrderedDict[str, nn.Module] = OrderedDict(conv=conv(image_shape[2], width, 3))
     if order == "post":
         stem |= {"norm": norm(width), "relu": relu()}
