@@ -1,0 +1,71 @@
+import ctypes
+import os
+import subprocess
+import sys
+
+import pytest
+
+from toynet.core import memory
+
+ON_GLIBC = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
+
+PAGE_FAULTS = """
+import resource, sys
+from toynet.core.memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    assert keep_freed_memory() and keep_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(8):
+    bytearray(40 << 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(how: str) -> int:
+    command = [sys.executable, "-c", PAGE_FAULTS, how]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(not ON_GLIBC, reason="another C library than glibc")
+def test_large_blocks_are_faulted_in_once_and_kept():
+    assert page_faults("kept") * 4 < page_faults("not kept")
+
+
+class Older:
+    """The C library before 2.35, which refuses a large threshold."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int]] = []
+
+    def mallopt(self, name: int, value: int) -> int:
+        self.asked.append((name, value))
+        return int(name == -1 or value <= 2**25)
+
+
+def test_an_older_library_gets_what_it_takes(monkeypatch: pytest.MonkeyPatch):
+    library = Older()
+    monkeypatch.setattr(memory, "_glibc", lambda: library)
+    assert memory.keep_freed_memory()
+    assert library.asked == [(-1, 2**31 - 1), (-3, 2**30), (-3, 2**25)]
+
+
+def test_other_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(os, "confstr", lambda name: None)
+    monkeypatch.setattr(ctypes, "CDLL", None)
+    assert not memory.keep_freed_memory()
+    memory.forget_peak()
+
+
+def test_the_peak_follows_what_is_held_and_can_be_forgotten():
+    memory.forget_peak()
+    before = memory.peak_resident_mib()
+    held = bytearray(200 << 20)
+    assert 190 < memory.peak_resident_mib() - before < 250
+    del held
+
+
+def test_without_linux_the_peak_is_the_processs(monkeypatch: pytest.MonkeyPatch, tmp_path):
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "gone")
+    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "no" / "gone")
+    memory.forget_peak()
+    assert memory.peak_resident_mib() > 10
