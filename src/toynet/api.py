@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from toynet.augment import pipeline
 from toynet.core import places
 from toynet.core.errors import ToyNetError, UsageError
+from toynet.core.memory import keep_freed_memory
 from toynet.core.records import RunResult
 from toynet.core.reporter import Reporter, Silent
 from toynet.evaluation import diagnose as diagnosis
@@ -66,9 +67,9 @@ def train(
 ) -> Run:
     """Train a recipe, by name or TOML path, into a run folder below `root` (`$TOYNET_RUNS`, else ./runs).
 
-    `data` and `seed` are short for the overrides data.name and train.seed. `threads` are the processor's,
-    by default as many as torch finds. With `resume`, go on with the run called `name`, or with this recipe's
-    newest unfinished one, on as many threads as it began with. Raises `ToyNetError` and its kinds.
+    `data`, `seed` and `threads` are short for the overrides data.name, train.seed and train.threads. With
+    `resume`, go on with the run called `name`, or with this recipe's newest unfinished one, on as many
+    threads as it began with unless `threads` is given. Raises `ToyNetError` and its kinds.
     """
     reporter, root = reporter or Silent(), root or places.runs_folder()
     changes = dict(overrides or {})
@@ -77,11 +78,12 @@ def train(
     wanted = Recipe.load(recipe, changes)
     if resume:
         folder = _unfinished(wanted, changes, name, root)
-        torch.set_num_threads(threads or folder.environment()["threads"])
-        result = execute.resume(folder, data_root=data_root, reporter=reporter, illustrate=draw_run)
+        result = execute.resume(
+            folder, threads=threads, data_root=data_root, reporter=reporter, illustrate=draw_run
+        )
         return Run(folder, result)
     if threads is not None:
-        torch.set_num_threads(threads)
+        wanted = wanted.with_changes({"train.threads": threads})
     path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
     result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run)
     return Run(RunFolder(path), result)
@@ -105,6 +107,7 @@ def evaluate(
     reporter: Reporter | None = None,
 ) -> Evaluation:
     """Score a run's model on its validation or test images. Every read of test is logged and counted."""
+    keep_freed_memory()
     folder = open_run(run, root=root).folder
     recipe = folder.recipe()
     about = subject.read(recipe, data_root, reporter or Silent())
@@ -204,8 +207,9 @@ def _unfinished(wanted: Recipe, changes: Mapping[str, Any], name: str | None, ro
 def _refuse_changes(name: str, stored: Recipe, wanted: Recipe, changes: Mapping[str, Any]) -> None:
     """Raise `UsageError` when one of the `changes` is not what the run was begun with."""
     before, now = stored.settings(), wanted.settings()
-    if now["train.precision"] == "auto":
-        now["train.precision"] = before["train.precision"]
+    for key in ("train.precision", "train.kernels", "train.memory_format", "train.threads"):
+        if now[key] in ("auto", None):
+            now[key] = before[key]
     asked = [key for key in before.keys() | now.keys() if any(f"{key}.".startswith(f"{c}.") for c in changes)]
     for key in sorted(asked):
         if before.get(key) != now.get(key):

@@ -1,11 +1,14 @@
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from toynet.core.errors import UsageError
+from toynet.runs.folder import RunFolder
 from toynet.runs.recipe import Recipe, heading, parse_value, setting_names, shipped, source
 
+RESULTS = Path(__file__).parents[2] / "results"
 CASES = {  # SPEC 1: model, order, widths, dropout, rate at epochs 0, 30, 60, 99
     "pure_resnet18": ("pure_resnet18", None, 512, 0.0),
     "toynet20_init": ("toynet18", "post", 128, 0.0),
@@ -100,6 +103,9 @@ def test_overrides_reach_nested_keys_and_are_parsed_as_toml():
         ({"schedule.warmup_epochs": float("inf")}, "schedule.warmup_epochs: input should be a finite number"),
         ({"train.seed": 10**400}, "train.seed: "),
         ({"data.name": "folder:\x1b[31m"}, "data.name: the name of a data set must be printable"),
+        ({"train.kernels": "product", "train.precision": "fp32"}, "train: kernels=product needs bf16"),
+        ({"train.threads": 0}, "train.threads: input should be greater than or equal to 1, got 0"),
+        ({"train.memory_format": "nhwc"}, "train.memory_format: input should be 'auto', 'channels_last' or"),
         ({"data.protocol": "full", "train.early_stop": 3}, "train.early_stop reads validation scores"),
         ({"data.protocol": "full", "schedule.plateau": True}, "schedule.plateau reads validation scores"),
     ],
@@ -184,7 +190,15 @@ def test_identity_covers_every_setting_but_names_and_checkpoints():
     identities = {recipe.with_changes({key: value}).identity("images") for key, value in changes.items()}
     assert len(identities | {base}) == len(changes) + 1
     assert recipe.with_changes({"data.name": "folder:elsewhere"}).identity("images") == base
-    assert recipe.with_changes({"train.checkpoint_every": 2}).identity("images") == base
+    same = {"checkpoint_every": 2, "kernels": "direct", "memory_format": "contiguous", "threads": 3}
+    for key, value in same.items():
+        assert recipe.with_changes({f"train.{key}": value}).identity("images") == base
+
+
+def test_a_run_of_before_these_settings_keeps_its_identity():
+    folder = RunFolder(RESULTS / "default")
+    sealed = json.loads((folder.path / "result.json").read_text())["identity"]
+    assert folder.recipe().identity(folder.card().digest) == sealed
 
 
 def test_the_schema_of_the_issue_is_kept():

@@ -15,12 +15,15 @@ from toynet.training import loop, losses
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
 from toynet.training.loop import Plan, TrainingImages
+from toynet.training.setup import Setup, prepare
 from toynet.training.spec import LossSpec, OptimSpec, PlateauSpec, ScheduleSpec, TrainSpec
 
 COUNT = 90
+SETUP = Setup(precision="fp32", kernels="direct", memory_format="channels_last", threads=1)
 GENERATOR = np.random.default_rng(0)
 PIXELS = torch.from_numpy(GENERATOR.integers(0, 256, (COUNT, 8, 8, 3), dtype=np.uint8))
 LABELS = torch.from_numpy(GENERATOR.integers(0, 3, COUNT))
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 DATA = TrainingImages(
     PIXELS,
     LABELS,
@@ -43,7 +46,7 @@ def plan(**train: object) -> Plan:
         schedule=ScheduleSpec(name="cosine", per="step"),
         augment=AugmentSpec(rotate_deg=10, flip="random", mixup=0.2),
         classes=3,
-        precision="fp32",
+        setup=SETUP,
     )
 
 
@@ -161,12 +164,26 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch():
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     images, labels = torch.randn(25, 3, 8, 8), torch.randint(0, 3, (25,))
     loss_function = losses.build(LossSpec(label_smoothing=0.1))
-    whole = loop.forward_backward(model, loss_function, images, labels, "fp32", None)
+    whole = loop.forward_backward(model, loss_function, images, labels, SETUP, None)
     expected = model[1].weight.grad.clone()
-    pieces = loop.forward_backward(model, loss_function, images, labels, "fp32", 10)
+    pieces = loop.forward_backward(model, loss_function, images, labels, SETUP, 10)
     assert torch.allclose(model[1].weight.grad, expected, atol=1e-6)
     assert pieces[0] == pytest.approx(whole[0], rel=1e-5)
     assert pieces[1] == whole[1]
+
+
+def test_the_memory_format_changes_rounding_only_and_reaches_images_and_kernels():
+    images, labels = torch.randn(25, 3, 8, 8), torch.randint(0, 3, (25,))
+    model, seen = network(0.0), []
+    model[0].register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    gradients = []
+    for memory_format, layout in LAYOUTS.items():
+        setup = SETUP.model_copy(update={"memory_format": memory_format})
+        prepare(model, setup)
+        loop.forward_backward(model, losses.build(LossSpec()), images, labels, setup, None)
+        assert all(tensor.is_contiguous(memory_format=layout) for tensor in (*seen.pop(), model[0].weight))
+        gradients.append(model[0].weight.grad.clone())
+    assert torch.allclose(*gradients, atol=1e-6)
 
 
 def test_dropout_draws_depend_on_the_step_only():

@@ -19,6 +19,15 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(help="Where data sets lie; else $TOYNET_DATA, else the user cache.", show_default=False),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=1024,
+        help="Processor threads; else $OMP_NUM_THREADS, what bench found fastest, or torch's own number.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or the path of its folder.")]
 

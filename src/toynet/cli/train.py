@@ -22,9 +22,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished run: --name, or this recipe's newest.")
     ] = False,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Processor threads; else all cores.", show_default=False)
-    ] = None,
+    threads: options.Threads = None,
     data_root: options.DataRoot = None,
     json: options.Json = False,
 ) -> None:

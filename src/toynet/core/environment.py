@@ -35,6 +35,11 @@ def fingerprint() -> str:
     return f"{about['processor']} [{' '.join(about['flags'])}] torch {about['packages']['torch']}"
 
 
+def usable_cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def busy_cores() -> float | None:
     """How many cores other work keeps busy, over a tenth of a second; none where Linux does not tell."""
     before = _core_ticks()
@@ -43,6 +48,20 @@ def busy_cores() -> float | None:
     if before is None or after is None or after[1] == before[1]:
         return None
     return (os.cpu_count() or 1) * (1 - (after[0] - before[0]) / (after[1] - before[1]))
+
+
+def busy_warning(threads: int) -> str | None:
+    """A line to say where other work and `threads` of ours together want more cores than there are.
+
+    Threads that have to wait for a core hold up all the others at every operation.
+    """
+    cores, busy = os.cpu_count() or 1, busy_cores() if threads > 1 else None
+    if busy is None or round(busy) + threads <= cores:
+        return None
+    return (
+        f"other work keeps about {busy:.1f} of {cores} cores busy: "
+        f"--threads {max(1, cores - round(busy))} may be many times faster than {threads} now"
+    )
 
 
 def _core_ticks() -> tuple[int, int] | None:

@@ -1,6 +1,5 @@
 """From a recipe and a seed to a finished run folder."""
 
-import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,16 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from toynet.core.environment import busy_cores, describe
+from toynet.core.environment import describe
 from toynet.core.errors import Diverged, ToyNetError
 from toynet.core.files import folder_lock, write_atomic_with, write_json
+from toynet.core.memory import keep_freed_memory
 from toynet.core.records import EpochRecord, RunResult, Status
 from toynet.core.reporter import Reporter, times
 from toynet.core.seeds import stream
 from toynet.data import sources
 from toynet.evaluation import activations, metrics
 from toynet.models.cost import cost
-from toynet.runs import reads, subject
+from toynet.runs import reads, setups, subject
 from toynet.runs.folder import RunFolder, check_free
 from toynet.runs.recipe import Recipe
 from toynet.runs.subject import Subject
@@ -29,6 +29,7 @@ from toynet.runs.tensorboard import EventLog, event_log
 from toynet.training import checkpoints, loop, precision
 from toynet.training.interrupts import stop_on_signals
 from toynet.training.learner import Learner
+from toynet.training.setup import on_threads, prepare, stated
 
 Illustrate = Callable[[RunFolder], object]
 _GALLERY_OF_EACH = 12
@@ -50,27 +51,35 @@ def start(
     Nothing is created before images and model are known to be usable. Raises `UsageError` or `DataError`
     for a request that cannot be run, `Diverged` after recording it, `Interrupted` after saving.
     """
+    keep_freed_memory()
     check_free(path)
     reads.check_ledger(path.parent)
     recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
     about = subject.read(recipe, data_root, reporter)
     subject.build_model(recipe, about.card)
-    _note_busy_machine(reporter)
-    recipe = subject.resolve(recipe, about.card, reporter)
-    environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}
-    folder = RunFolder.create(path, recipe, about.card, environment)
-    with folder_lock(folder.path):
-        return _run(folder, recipe, about, reporter, illustrate)
+    recipe = setups.resolve(recipe, about.card, reporter)
+    with on_threads(stated(recipe.train).threads):
+        environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}
+        folder = RunFolder.create(path, recipe, about.card, environment)
+        with folder_lock(folder.path):
+            return _run(folder, recipe, about, reporter, illustrate)
 
 
 def resume(
-    folder: RunFolder, *, data_root: Path | None, reporter: Reporter, illustrate: Illustrate
+    folder: RunFolder,
+    *,
+    threads: int | None,
+    data_root: Path | None,
+    reporter: Reporter,
+    illustrate: Illustrate,
 ) -> RunResult:
     """Go on with an unfinished run as if it had not stopped; a finished one is returned as it is.
 
-    Raises `ToyNetError` when the images are not the ones the run began with.
+    It goes on with as many threads as it began with, unless `threads` says otherwise. Raises `ToyNetError`
+    when the images are not the ones the run began with.
     """
-    with folder_lock(folder.path):
+    keep_freed_memory()
+    with on_threads(threads or folder.environment()["threads"]), folder_lock(folder.path):
         finished = folder.result()
         if finished is not None:
             reporter.note(f"run {folder.name} is finished already")
@@ -103,7 +112,9 @@ def _run(
     folder: RunFolder, recipe: Recipe, about: Subject, reporter: Reporter, illustrate: Illustrate
 ) -> RunResult:
     device = precision.device()
-    learner = Learner.fresh(subject.build_model(recipe, about.card).to(device), recipe.optim, recipe.train)
+    model = subject.build_model(recipe, about.card).to(device)
+    prepare(model, stated(recipe.train))
+    learner = Learner.fresh(model, recipe.optim, recipe.train)
     if checkpoints.names(folder.checkpoints):
         parts, state, damaged = checkpoints.load_latest(folder.checkpoints)
         learner.restore(parts, state)
@@ -223,19 +234,9 @@ def _seal(
         parameters=size.parameters,
         trainable_parameters=size.trainable,
         macs=size.macs,
-        precision=subject.resolved_precision(recipe),
+        precision=stated(recipe.train).precision,
         threads=torch.get_num_threads(),
     )
-
-
-def _note_busy_machine(reporter: Reporter) -> None:
-    """Threads that have to wait for a core hold up all the others at every operation."""
-    cores, threads, busy = os.cpu_count() or 1, torch.get_num_threads(), busy_cores()
-    if busy is not None and threads > 1 and round(busy) + threads > cores:
-        reporter.note(
-            f"other work keeps about {busy:.1f} of {cores} cores busy: "
-            f"--threads {max(1, cores - round(busy))} may be many times faster than {threads} now"
-        )
 
 
 def _note_other_machine(folder: RunFolder, reporter: Reporter) -> None:

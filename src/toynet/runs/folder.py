@@ -37,6 +37,7 @@ from toynet.core.records import EpochRecord, LayerActivation, Record, RunResult
 from toynet.runs.recipe import Recipe, Table, source
 
 Kind = TypeVar("Kind", bound=Record)
+_FIRST_SETUP = {"kernels": "direct", "memory_format": "channels_last"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
 
 
@@ -115,13 +116,16 @@ class RunFolder:
         return self.path / "tensorboard"
 
     def recipe(self) -> Recipe:
+        """What the run was begun with. Before kernels and memory format were settings, each had one value."""
         path = self.path / "recipe.toml"
         try:
             if "[train]" not in source(str(path)):
                 raise ToyNetError(f"{path} is damaged: it lacks its tables")
-            return Recipe.load(str(path))
+            recipe = Recipe.load(str(path))
         except UsageError as error:
             raise ToyNetError(f"{path} is damaged ({error})") from error
+        lacking = {key: value for key, value in _FIRST_SETUP.items() if getattr(recipe.train, key) == "auto"}
+        return recipe.model_copy(update={"train": recipe.train.model_copy(update=lacking)})
 
     def card(self) -> DataCard:
         return _validated(DataCard, self.path / "data.json")

@@ -81,9 +81,14 @@ class Recipe(Record):
         return dict(_leaves(self.model_dump(mode="json"), ""))
 
     def identity(self, data_digest: str) -> str:
-        """sha256 over all that can affect the result: every setting, the seed among them, and the images."""
+        """sha256 over all that can affect the result: every setting, the seed among them, and the images.
+
+        Kernels, memory format and threads change the rounding only and are left out; so is where images lie.
+        """
         table = self.model_dump(mode="json", exclude={"name"})
-        del table["train"]["checkpoint_every"], table["data"]["name"]
+        del table["data"]["name"]
+        for key in ("checkpoint_every", "kernels", "memory_format", "threads"):
+            del table["train"][key]
         return hashlib.sha256(canonical_json([table, data_digest]).encode()).hexdigest()
 
 

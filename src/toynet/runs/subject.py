@@ -1,6 +1,5 @@
-"""What a recipe is about, made ready: the images, their split and card, the model, the arithmetic."""
+"""What a recipe is about, made ready: the images, their split and card, the model, the plan."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +11,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from toynet.augment.standardise import Standardiser
-from toynet.core import places
-from toynet.core.environment import fingerprint
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
 from toynet.data import sources, splits
@@ -23,9 +20,9 @@ from toynet.evaluation import metrics, predict
 from toynet.models import catalog
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
-from toynet.training import losses, precision
-from toynet.training.loop import Plan, Score, TrainingImages, forward_backward
-from toynet.training.precision import Precision
+from toynet.training import precision
+from toynet.training.loop import Plan, Score, TrainingImages
+from toynet.training.setup import stated
 
 
 @dataclass(frozen=True)
@@ -73,25 +70,8 @@ def build_model(recipe: Recipe, card: DataCard) -> nn.Module:
     )
 
 
-def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
-    """The recipe with nothing left at `auto` or to an architecture's default."""
-    choice = precision.choose(
-        recipe.train.precision,
-        key=_timing_key(recipe, card),
-        memory=places.cache_folder() / "precision.json",
-        time_step=partial(_time_step, recipe, card),
-    )
-    reporter.note(f"precision {choice.why}")
-    return recipe.model_copy(
-        update={
-            "model": catalog.resolve(recipe.model),
-            "train": recipe.train.model_copy(update={"precision": choice.precision}),
-        }
-    )
-
-
 def plan(recipe: Recipe, card: DataCard) -> Plan:
-    """The recipe as the training loop reads it. Its precision must be resolved."""
+    """The recipe as the training loop reads it. Its set-up must be resolved."""
     return Plan(
         train=recipe.train,
         loss=recipe.loss,
@@ -99,14 +79,8 @@ def plan(recipe: Recipe, card: DataCard) -> Plan:
         schedule=recipe.schedule,
         augment=recipe.augment,
         classes=len(card.classes),
-        precision=resolved_precision(recipe),
+        setup=stated(recipe.train),
     )
-
-
-def resolved_precision(recipe: Recipe) -> Precision:
-    if recipe.train.precision == "auto":
-        raise ValueError("the recipe's precision has not been resolved")
-    return recipe.train.precision
 
 
 def training_images(subject: Subject, device: str) -> TrainingImages:
@@ -137,37 +111,10 @@ def classifier(recipe: Recipe, card: DataCard, device: str) -> Callable[..., NDA
         std=card.std,
         spec=recipe.eval,
         device=device,
-        autocast=partial(precision.arithmetic, resolved_precision(recipe), device),
+        autocast=partial(precision.arithmetic, stated(recipe.train).precision, device),
     )
 
 
 def _score(model: nn.Module, *, part: ImageSet, logits: Callable[..., NDArray[np.float32]]) -> Score:
     found = metrics.measure(logits(model, part.images), part.labels)
     return found.loss, found.accuracy
-
-
-def _timing_key(recipe: Recipe, card: DataCard) -> str:
-    where = f"{fingerprint()} {precision.device()} {torch.get_num_threads()} threads"
-    model = recipe.model.model_dump_json(exclude={"dropout", "conv_dropout"})
-    size = recipe.train.micro_batch or recipe.train.batch_size
-    return f"{where} | {model} | {size}x{card.image_shape}"
-
-
-def _time_step(recipe: Recipe, card: DataCard, kind: Precision) -> float:
-    """Seconds of one forward and backward pass on a batch of noise."""
-    device = precision.device()
-    model = build_model(recipe, card).to(device)
-    height, width, channels = card.image_shape
-    size = recipe.train.micro_batch or recipe.train.batch_size
-    noise = torch.Generator().manual_seed(0)
-    images = torch.randn(size, channels, height, width, generator=noise).to(device)
-    labels = torch.zeros(size, dtype=torch.int64, device=device)
-    loss = losses.build(recipe.loss)
-
-    def step() -> float:
-        started = time.perf_counter()
-        forward_backward(model, loss, images, labels, kind, None)
-        return time.perf_counter() - started
-
-    step()
-    return step()

@@ -24,7 +24,8 @@ from toynet.data import batches
 from toynet.training import losses, optimizers, schedules
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
-from toynet.training.precision import Precision, arithmetic
+from toynet.training.precision import arithmetic
+from toynet.training.setup import Setup
 from toynet.training.spec import LossSpec, OptimSpec, ScheduleSpec, TrainSpec
 
 Score = tuple[float, float]
@@ -41,7 +42,7 @@ class Plan:
     schedule: ScheduleSpec
     augment: AugmentSpec
     classes: int
-    precision: Precision
+    setup: Setup
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def train(
             torch.manual_seed(derive(spec.seed, "dropout", state.step))
             optimizers.set_rate(learner.optimizers, rate(state.step) * state.plateau.factor)
             loss, correct = forward_backward(
-                model, loss_function, images, labels, plan.precision, spec.micro_batch
+                model, loss_function, images, labels, plan.setup, spec.micro_batch
             )
             norm = gradient_norm(model, plan.optim.clip_norm)
             _check_finite(loss, norm, step=state.step, epoch=epoch)
@@ -123,7 +124,7 @@ def forward_backward(
     loss_function: losses.Loss,
     images: Tensor,
     labels: Tensor,
-    precision: Precision,
+    setup: Setup,
     micro_batch: int | None,
 ) -> tuple[float, int]:
     """Leave the gradient of the batch's mean loss in the model; returns that loss and the number correct.
@@ -134,10 +135,10 @@ def forward_backward(
         parameter.grad = None
     total, correct = 0.0, 0
     size = micro_batch or len(images)
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=setup.layout)
     for first in range(0, len(images), size):
         piece, target = images[first : first + size], labels[first : first + size]
-        with arithmetic(precision, images.device.type):
+        with arithmetic(setup.precision, images.device.type):
             logits = model(piece)
         loss = loss_function(logits, target) * (len(piece) / len(images))
         loss.backward()  # type: ignore[no-untyped-call]

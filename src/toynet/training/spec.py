@@ -133,6 +133,15 @@ class TrainSpec(Settings):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`bf16`: autocast with fp32 weights. `auto`: whichever a timing on this machine finds faster."""
 
+    kernels: Literal["auto", "direct", "product"] = "auto"
+    """`product`: convolutions of small maps as matrix products, under bf16. `auto`: whichever is faster."""
+
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    """Order of images and kernels in memory. `auto`: what `bench` found faster, else channels_last."""
+
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Processor threads. None: OMP_NUM_THREADS, else what `bench` found fastest, else torch's own number."""
+
     ema: Fraction = 0.0
     """Decay per step of an average of the weights, which is then what is evaluated; 0 is off."""
 
@@ -142,3 +151,9 @@ class TrainSpec(Settings):
 
     checkpoint_every: Annotated[int, Field(ge=1)] = 5
     """Epochs between checkpoints."""
+
+    @model_validator(mode="after")
+    def _products_are_taken_in_bf16(self) -> Self:
+        if self.kernels == "product" and self.precision == "fp32":
+            raise ValueError("kernels=product needs bf16, not precision=fp32; set one of them to auto")
+        return self

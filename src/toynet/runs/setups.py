@@ -1,0 +1,140 @@
+"""From what a recipe leaves at auto to one set-up: asked for, chosen by `bench` before, or timed now."""
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from toynet.core import places
+from toynet.core.environment import busy_warning, fingerprint, usable_cores
+from toynet.core.reporter import Reporter
+from toynet.models import catalog
+from toynet.models.cost import cost
+from toynet.models.products import LARGEST_MAP, SameConv
+from toynet.runs import subject
+from toynet.runs.folder import DataCard
+from toynet.runs.recipe import Recipe
+from toynet.training import losses, precision
+from toynet.training.choice import explain, fastest, race
+from toynet.training.loop import forward_backward
+from toynet.training.remembered import recall, remember
+from toynet.training.setup import MemoryFormat, Setup, candidates, on_threads, prepare
+
+_THREAD_VARIABLES = "OMP_NUM_THREADS", "MKL_NUM_THREADS"
+
+
+class Choice(NamedTuple):
+    """A set-up and a sentence on why."""
+
+    setup: Setup
+    why: str
+
+
+class Trial:
+    """The recipe's model and a batch of noise, to time a step's forward and backward pass.
+
+    The batch has `images` images, by default as many as pass at once in training.
+    """
+
+    def __init__(self, recipe: Recipe, card: DataCard, images: int | None = None) -> None:
+        device = precision.device()
+        height, width, channels = card.image_shape
+        count = images or recipe.train.micro_batch or recipe.train.batch_size
+        noise = torch.Generator().manual_seed(0)
+        self._model = subject.build_model(recipe, card).to(device)
+        self._images = torch.randn(count, channels, height, width, generator=noise).to(device)
+        self._labels = torch.zeros(count, dtype=torch.int64, device=device)
+        self._loss = losses.build(recipe.loss)
+
+    def seconds(self, setup: Setup, micro_batch: int | None = None) -> float:
+        """One pass forward and backward in `setup`, in pieces of `micro_batch` images."""
+        prepare(self._model, setup)
+        with on_threads(setup.threads):
+            started = time.perf_counter()
+            forward_backward(self._model, self._loss, self._images, self._labels, setup, micro_batch)
+            return time.perf_counter() - started
+
+
+def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
+    """The recipe with nothing left at `auto` or to an architecture's default; the choice is told."""
+    choice = choose(recipe, card, reporter)
+    reporter.note(f"set-up: {choice.setup} ({choice.why})")
+    return with_setup(recipe, choice.setup)
+
+
+def with_setup(recipe: Recipe, setup: Setup) -> Recipe:
+    """The recipe with `setup` stated, and with its architecture's own values."""
+    train = recipe.train.model_copy(update=setup.model_dump())
+    return recipe.model_copy(update={"model": catalog.resolve(recipe.model), "train": train})
+
+
+def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
+    """The set-up for `recipe`: what it asks for, and for the rest what is fastest.
+
+    That is what `bench` chose on this machine, if it fits; else the fastest of fp32, bf16 and bf16 with
+    matrix products, on the threads asked for, those `bench` found best, or torch's own. The times are kept.
+    """
+    memory, key = memory_file(), memory_key(recipe, card)
+    entry = recall(memory, key)
+    threads = asked_threads(recipe) or (entry.best.threads if entry.best else torch.get_num_threads())
+    if warning := busy_warning(threads):
+        reporter.note(warning)
+    possible = options(recipe, card, threads)
+    if entry.best in possible:
+        return Choice(entry.best, "chosen by toynet bench on this machine")
+    wanted = [setup for setup in possible if setup.memory_format == possible[0].memory_format]
+    if len(wanted) == 1:
+        return Choice(wanted[0], "as asked for")
+    known = [timing for timing in entry.timings if timing.setup in possible]
+    when = "timed before on this machine"
+    if not set(wanted) <= {timing.setup for timing in known}:
+        known = list(race(wanted, Trial(recipe, card).seconds))
+        when = "timed just now" if remember(memory, key, entry.with_timings(known)) else "not remembered"
+    chosen = fastest(known).setup
+    return Choice(chosen, f"{explain(chosen, known)}; {when}")
+
+
+def asked_threads(recipe: Recipe) -> int | None:
+    """The threads that the recipe or the environment names; none leaves the choice to us."""
+    named = any(os.environ.get(variable) for variable in _THREAD_VARIABLES)
+    return recipe.train.threads or (torch.get_num_threads() if named else None)
+
+
+def options(recipe: Recipe, card: DataCard, threads: int) -> tuple[Setup, ...]:
+    """The set-ups on `threads` threads that `recipe` leaves to choose from, from the plainest to the boldest.
+
+    Dropout of whole maps draws in the order of their memory, so there the order is not ours to choose.
+    """
+    products = precision.device() == "cpu" and _has_small_maps(recipe, card)
+    orders: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
+    return candidates(
+        recipe.train, threads, products=products, formats=orders[:1] if recipe.model.conv_dropout else orders
+    )
+
+
+def memory_file() -> Path:
+    """Where the times and choices of all models are kept."""
+    return places.cache_folder() / "fastest.json"
+
+
+def memory_key(recipe: Recipe, card: DataCard) -> str:
+    """Names all that a step's time depends on, besides the set-up."""
+    device = precision.device()
+    where = torch.cuda.get_device_name() if device == "cuda" else f"{device}, {usable_cores()} cores"
+    model = catalog.resolve(recipe.model).model_dump_json(exclude={"dropout"})
+    size = recipe.train.micro_batch or recipe.train.batch_size
+    return f"{fingerprint()} | {where} | {model} | {size}x{card.image_shape}"
+
+
+def _has_small_maps(recipe: Recipe, card: DataCard) -> bool:
+    """Whether any convolution of the model can be a matrix product."""
+    model = subject.build_model(recipe, card)
+    layers = dict(model.named_modules())
+    sizes = (
+        layer.output_shape[1:]
+        for layer in cost(model, card.image_shape).layers
+        if isinstance(layers[layer.path], SameConv)
+    )
+    return any(height * width <= LARGEST_MAP for height, width in sizes)

@@ -1,0 +1,109 @@
+"""How a step is carried out: arithmetic, kernels, memory order, threads. Results differ by rounding only."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
+
+from toynet.core.records import Record
+from toynet.models.products import use_products
+from toynet.training.precision import Precision
+from toynet.training.spec import TrainSpec
+
+Kernels = Literal["direct", "product"]
+MemoryFormat = Literal["channels_last", "contiguous"]
+
+_LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+
+
+class Setup(Record):
+    """One way to carry out a step."""
+
+    precision: Precision
+    kernels: Kernels
+    """`product`: convolutions of small maps as matrix products, see `models.products`."""
+
+    memory_format: MemoryFormat
+    """The order of images, maps and kernels in memory: (N, H, W, C) or (N, C, H, W)."""
+
+    threads: int
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """`memory_format` in torch's words."""
+        return _LAYOUTS[self.memory_format]
+
+    @property
+    def boldness(self) -> tuple[bool, ...]:
+        """Orders set-ups from the plainest, whose arithmetic is the most exact, on."""
+        return self.precision == "bf16", self.kernels == "product", self.memory_format == "contiguous"
+
+    @property
+    def name(self) -> str:
+        """For people, without the threads: `bf16, product kernels, channels_last`."""
+        return f"{self.precision}, {self.kernels} kernels, {self.memory_format}"
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+def stated(spec: TrainSpec) -> Setup:
+    """The set-up that a resolved `[train]` table states; on torch's own threads where it names no number."""
+    if "auto" in (spec.precision, spec.kernels, spec.memory_format):
+        raise ValueError("the recipe's set-up has not been resolved")
+    return Setup.model_validate(
+        {
+            "precision": spec.precision,
+            "kernels": spec.kernels,
+            "memory_format": spec.memory_format,
+            "threads": spec.threads or torch.get_num_threads(),
+        }
+    )
+
+
+def fits(setup: Setup, spec: TrainSpec) -> bool:
+    """Whether `setup` is what `spec` asks for, wherever that leaves nothing at auto."""
+    asked = spec.precision, spec.kernels, spec.memory_format, spec.threads or "auto"
+    given = setup.precision, setup.kernels, setup.memory_format, setup.threads
+    return all(wish in ("auto", value) for wish, value in zip(asked, given, strict=True))
+
+
+def candidates(
+    spec: TrainSpec, threads: int, *, products: bool, formats: tuple[MemoryFormat, ...]
+) -> tuple[Setup, ...]:
+    """What may be chosen for `spec`, from the plainest to the boldest; at least one.
+
+    products: whether to consider matrix products where `spec` leaves the kernels at auto; they need bf16.
+    formats: the memory formats to consider where `spec` names none; products come with the first of them.
+    """
+    orders = formats if spec.memory_format == "auto" else (spec.memory_format,)
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    ways: list[tuple[Precision, Kernels, MemoryFormat]]
+    ways = [(precision, "direct", order) for precision in precisions for order in orders]
+    if products or spec.kernels == "product":
+        ways.append(("bf16", "product", orders[0]))
+    setups = (
+        Setup(precision=precision, kernels=kernels, memory_format=order, threads=threads)
+        for precision, kernels, order in ways
+    )
+    return tuple(setup for setup in setups if fits(setup, spec.model_copy(update={"threads": None})))
+
+
+def prepare(model: nn.Module, setup: Setup) -> None:
+    """Give `model` the kernels and the memory order of `setup`, in place."""
+    use_products(model, setup.kernels == "product")
+    convert_conv2d_weight_memory_format(model, setup.layout)
+
+
+@contextmanager
+def on_threads(count: int) -> Iterator[None]:
+    """Compute on `count` threads, then on as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

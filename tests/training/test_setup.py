@@ -1,0 +1,100 @@
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from toynet.models.products import SameConv
+from toynet.training.setup import Setup, candidates, fits, on_threads, prepare, stated
+from toynet.training.spec import TrainSpec
+
+BOTH = ("channels_last", "contiguous")
+
+
+def names(found: tuple[Setup, ...]) -> list[str]:
+    return [setup.name.replace(" kernels", "") for setup in found]
+
+
+def possible(products: bool = True, formats: tuple[str, ...] = BOTH, **asked: object) -> list[str]:
+    return names(candidates(TrainSpec(**asked), 2, products=products, formats=formats))
+
+
+def test_everything_possible_is_a_candidate_from_the_plainest_on():
+    assert possible() == [
+        "fp32, direct, channels_last",
+        "fp32, direct, contiguous",
+        "bf16, direct, channels_last",
+        "bf16, direct, contiguous",
+        "bf16, product, channels_last",
+    ]
+    found = candidates(TrainSpec(), 2, products=True, formats=BOTH)
+    assert list(found) == sorted(found, key=lambda setup: setup.boldness)
+    assert {setup.threads for setup in found} == {2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"precision": "fp32"}, ["fp32, direct, channels_last", "fp32, direct, contiguous"]),
+        ({"precision": "fp32", "memory_format": "contiguous"}, ["fp32, direct, contiguous"]),
+        ({"kernels": "product"}, ["bf16, product, channels_last"]),
+        ({"kernels": "product", "memory_format": "contiguous"}, ["bf16, product, contiguous"]),
+        (
+            {"kernels": "direct", "precision": "bf16", "memory_format": "channels_last"},
+            ["bf16, direct, channels_last"],
+        ),
+    ],
+)
+def test_what_is_asked_for_is_all_there_is(asked: dict, expected: list[str]):
+    assert possible(**asked) == expected
+    assert possible(products=False, **asked) == expected
+
+
+def test_products_are_no_candidate_where_they_do_nothing():
+    assert not any("product" in name for name in possible(products=False))
+
+
+def test_products_in_fp32_are_a_contradiction():
+    with pytest.raises(ValidationError, match="kernels=product needs bf16, not precision=fp32"):
+        TrainSpec(kernels="product", precision="fp32")
+
+
+def test_a_setup_fits_what_leaves_it_open():
+    setup = Setup(precision="bf16", kernels="direct", memory_format="channels_last", threads=2)
+    assert fits(setup, TrainSpec())
+    assert fits(setup, TrainSpec(precision="bf16", threads=2))
+    for asked in (
+        {"precision": "fp32"},
+        {"kernels": "product"},
+        {"memory_format": "contiguous"},
+        {"threads": 1},
+    ):
+        assert not fits(setup, TrainSpec(**asked))
+
+
+def test_a_resolved_table_states_a_setup_and_another_does_not():
+    asked = {"precision": "bf16", "kernels": "product", "memory_format": "channels_last"}
+    assert str(stated(TrainSpec(**asked, threads=3))) == "bf16, product kernels, channels_last, 3 threads"
+    assert stated(TrainSpec(**asked)).threads == torch.get_num_threads()
+    for key in asked:
+        with pytest.raises(ValueError, match="not been resolved"):
+            stated(TrainSpec(**{**asked, key: "auto"}))
+
+
+def test_a_model_takes_kernels_and_memory_order_and_gives_them_back():
+    model = nn.Sequential(SameConv(4, 4), nn.Conv2d(4, 4, 3))
+    weights = [layer.weight.detach().clone() for layer in model]
+    bold = Setup(precision="bf16", kernels="product", memory_format="channels_last", threads=1)
+    plain = Setup(precision="fp32", kernels="direct", memory_format="contiguous", threads=1)
+    for setup in (bold, plain, bold):
+        prepare(model, setup)
+        assert model[0].product is (setup is bold)
+        for layer, weight in zip(model, weights, strict=True):
+            assert layer.weight.is_contiguous(memory_format=setup.layout)
+            assert torch.equal(layer.weight, weight)
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    with on_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
