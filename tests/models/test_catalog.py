@@ -41,8 +41,8 @@ def test_parameter_counts_are_the_reports(name, widths, total, trainable):
 
 
 def test_every_name_is_listed_once():
-    assert len(names()) == len(set(names())) == 10
-    assert {name for name, *_ in PUBLISHED} | {"toynet50"} == set(names())
+    assert len(names()) == len(set(names())) == 11
+    assert {name for name, *_ in PUBLISHED} | {"toynet50", "speednet"} == set(names())
 
 
 def test_toynet50_has_fifty_weighted_layers_and_no_bottleneck():

@@ -5,7 +5,7 @@ import pytest
 
 from toynet.core.errors import UsageError
 from toynet.models import svg
-from toynet.models.catalog import names
+from toynet.models.architectures import ARCHITECTURES
 from toynet.models.diagram import diagram
 from toynet.models.spec import ModelSpec
 
@@ -18,11 +18,24 @@ def texts(spec, classes=10, shape=(32, 32, 3)):
     return root, [element.text for element in root.iter(f"{SVG}text")]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("order", ["pre", "post", "relu_bn"])
 @pytest.mark.parametrize("shortcut", ["conv", "conv_bn", "pool"])
 def test_every_model_gives_well_formed_self_contained_svg_inside_its_page(name, order, shortcut):
-    spec = ModelSpec(name=name, order=order, shortcut=shortcut, dropout=0.5, conv_dropout=0.1)
+    words = assert_sound(ModelSpec(name=name, order=order, shortcut=shortcut, dropout=0.5, conv_dropout=0.1))
+    assert words.count("dropout 0.1") == 2
+
+
+def test_speednet_shows_groups_widths_and_sizes():
+    words = assert_sound(ModelSpec(name="speednet", widths=(32, 64, 128), dropout=0.5))
+    for expected in ("SpeedNet", "31 × 31 × 24", "15 × 15 × 32", "7 × 7 × 64", "3 × 3 × 128"):
+        assert expected in words
+    with pytest.raises(UsageError, match="too small"):
+        diagram(ModelSpec(name="speednet"), 10, (8, 32, 3))
+
+
+def assert_sound(spec):
+    """Texts of a picture that links to nothing and stays inside its page."""
     root, words = texts(spec)
     assert not any("href" in key for element in root.iter() for key in element.attrib)
     width, height = float(root.get("width")), float(root.get("height"))
@@ -35,7 +48,7 @@ def test_every_model_gives_well_formed_self_contained_svg_inside_its_page(name, 
         assert left + reach <= width, element.text
         assert 0 < float(element.get("y")) < height
     assert "dropout 0.5" in words
-    assert words.count("dropout 0.1") == 2
+    return words
 
 
 def test_toynet14_shows_stacks_widths_sizes_and_head():

@@ -84,6 +84,12 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
+SPEEDNET = "speednet"
+"""The one architecture without residual blocks; `speedplan` says what it is."""
+
+NAMES = (*ARCHITECTURES, SPEEDNET)
+
+
 @dataclass(frozen=True)
 class Sequence:
     """The layers of a block in order: before the shortcut may branch off, beside it, after the addition."""
@@ -111,7 +117,7 @@ def sequence(order: Order, convs: int, *, dropout: bool) -> Sequence:
 def architecture(name: str) -> Architecture:
     """The architecture called `name`; an unknown name is a `UsageError` with the nearest one."""
     if name not in ARCHITECTURES:
-        raise UsageError(f"model.name: no architecture {name!r}; {did_you_mean(name, ARCHITECTURES)}")
+        raise UsageError(f"model.name: no architecture {name!r}; {did_you_mean(name, NAMES)}")
     return ARCHITECTURES[name]
 
 

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from toynet.core.errors import UsageError
-from toynet.models.architectures import ARCHITECTURES, ImageShape, architecture, plan, resolve
+from toynet.models import architectures, speedplan
+from toynet.models.architectures import NAMES, SPEEDNET, ImageShape, architecture
 from toynet.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -14,11 +15,17 @@ __all__ = ["build", "check", "names", "resolve"]
 
 def names() -> tuple[str, ...]:
     """Every architecture that `ModelSpec.name` may ask for."""
-    return tuple(ARCHITECTURES)
+    return NAMES
+
+
+def resolve(spec: ModelSpec) -> ModelSpec:
+    """`spec` with every none replaced by the architecture's own value; `UsageError` for what it lacks."""
+    return speedplan.resolve(spec) if spec.name == SPEEDNET else architectures.resolve(spec)
 
 
 def check(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> None:
     """Raise the `UsageError` that `build` would raise."""
+    plan = speedplan.plan if spec.name == SPEEDNET else architectures.plan
     plan(spec, image_shape)
     if image_shape[2] < 1:
         raise UsageError(f"images need at least one channel, got {image_shape[2]}")
@@ -39,12 +46,14 @@ def build(spec: ModelSpec, *, classes: int, image_shape: ImageShape, seed: int) 
 
     from toynet.models.initialise import initialise
     from toynet.models.resnet import pure_resnet
+    from toynet.models.speednet import speednet
     from toynet.models.toynet import toynet
 
-    builders = {"toynet": toynet, "pure_resnet": pure_resnet}
+    builders = {"toynet": toynet, "pure_resnet": pure_resnet, "speednet": speednet}
+    family = "speednet" if spec.name == SPEEDNET else architecture(spec.name).family
     # Built without storage, so that torch's own first weights are not drawn only to be overwritten.
     with torch.device("meta"):
-        model = builders[architecture(spec.name).family](spec, classes=classes, image_shape=image_shape)
+        model = builders[family](spec, classes=classes, image_shape=image_shape)
     model.to_empty(device="cpu")
     convert_conv2d_weight_memory_format(model, torch.channels_last)
     initialise(model, seed)

@@ -17,7 +17,9 @@ from toynet.models.architectures import ImageShape
 KINDS = {
     "BatchNorm2d": "batch norm",
     "Linear": "dense",
+    "MaxPool2d": "max pool 2x2",
     "GlobalAveragePool": "global average pool",
+    "GlobalMaxPool": "global max pool",
     "PooledShortcut": "average pool, zero channels",
     "Flatten": "flatten",
 }

@@ -1,13 +1,14 @@
 """A model's picture as one standalone SVG: the inside of its blocks on the left, the whole net on the right.
 
 Drawn from the spec by the tables that also build the model, so the picture cannot disagree with it.
-Colours are tints of Okabe and Ito's colour-blind-safe palette; every box also says what it is.
+Every box says what it is, besides its colour.
 """
 
 from dataclasses import dataclass
 
-from toynet.models import svg
+from toynet.models import speed_diagram, svg
 from toynet.models.architectures import (
+    SPEEDNET,
     Architecture,
     ImageShape,
     Stack,
@@ -17,10 +18,9 @@ from toynet.models.architectures import (
     resolve,
     sequence,
 )
+from toynet.models.column import EDGE, FILL, Column
 from toynet.models.spec import ModelSpec, Order, Shortcut
 
-FILL = {"conv": "#d3e6f4", "norm": "#fce8c6", "relu": "#d0ece2", "dropout": "#f1dfea", "plain": "#f3f4f6"}
-EDGE = {"conv": "#0072b2", "norm": "#c98500", "relu": "#009e73", "dropout": "#b0578d", "plain": "#8a94a0"}
 KIND_FILL = {"identity": "#ffffff", "projection": "#f7d3bb"}
 KIND_EDGE = {"identity": "#6b7680", "projection": "#c44e00"}
 
@@ -55,6 +55,8 @@ class Drawing:
 
 def diagram(spec: ModelSpec, classes: int, image_shape: ImageShape) -> str:
     """The SVG of `spec` for images of (height, width, channels); raises `UsageError` as building would."""
+    if spec.name == SPEEDNET:
+        return speed_diagram.diagram(spec, classes, image_shape)
     spec = resolve(spec)
     net = architecture(spec.name)
     stacks = plan(spec, image_shape)
@@ -164,31 +166,18 @@ def draw_net(
     spec: ModelSpec, net: Architecture, stacks: tuple[Stack, ...], classes: int, image_shape: ImageShape
 ) -> Drawing:
     """Image to logits, from top to bottom; the size of what flows stands at every arrow."""
-    middle = NET_X + NET_W / 2
-    out: list[str] = []
-    y: float = TOP + 18
-
-    def flow(size: str) -> None:
-        nonlocal y
-        out.append(svg.arrow((middle, y), (middle, y + NET_GAP)))
-        out.append(svg.text(middle + 12, y + NET_GAP / 2 + 4, size, size=12, colour=svg.SOFT))
-        y += NET_GAP
-
-    def layer(kind: str, label: str) -> None:
-        nonlocal y
-        out.extend(svg.box(NET_X, y, NET_W, LAYER_H, label, fill=FILL[kind], edge=EDGE[kind]))
-        y += LAYER_H
-
+    column = Column(NET_X, TOP + 18, NET_W, layer_height=LAYER_H, gap=NET_GAP)
+    flow, layer = column.flow, column.layer
     order = spec.order or net.order
     height, width, channels = image_shape
-    out.append(svg.text(middle, y, "image", size=13.5, anchor="middle"))
-    y += 7
+    column.words("image")
+    column.y += 7
     flow(f"{height} × {width} × {channels}")
     layer("conv", stem_label(net, order))
     flow(f"{height} × {width} × {stacks[0].width}")
     for number, stack in enumerate(stacks, start=1):
-        out.extend(draw_stack(y, number, stack, block_name(net)))
-        y += STACK_H
+        column.elements += draw_stack(column.y, number, stack, block_name(net))
+        column.y += STACK_H
         flow(f"{stack.size[0]} × {stack.size[1]} × {stack.out_channels}")
     last = stacks[-1]
     if order == "pre":
@@ -204,9 +193,9 @@ def draw_net(
         flow(f"{values}")
     layer("plain", "dense")
     flow(f"{classes}")
-    y += 15
-    out.append(svg.text(middle, y, "softmax: class probabilities", size=13.5, anchor="middle"))
-    return Drawing(out, y)
+    column.y += 15
+    column.words("softmax: class probabilities")
+    return Drawing(column.elements, column.y)
 
 
 def stem_label(net: Architecture, order: Order) -> str:

@@ -1,0 +1,103 @@
+"""SpeedNet: as little arithmetic as possible for its accuracy on small images.
+
+    whiten 2x2, GELU -> three groups of [conv, max-pool 2x2, BN, GELU, conv, BN, GELU] -> global max -> dense
+
+After airbench (Keller Jordan 2024, arXiv:2404.00498), and the whitened first layer of Page's and tysam's
+speed recipes before it. Deviations: widths are free, batch norm has torch's epsilon, the head is an
+ordinary dense layer without bias and without airbench's scale of 1/9.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from toynet.models.architectures import ImageShape
+from toynet.models.products import SameConv
+from toynet.models.spec import ModelSpec
+from toynet.models.speedplan import PATCH, filters, plan
+
+NORM_MOMENTUM = 0.4
+"""Weight of the newest batch: a run of a few hundred steps cannot wait for slow averages."""
+
+WHITENING_EPSILON = 5e-4
+"""Added to every variance, so that directions in which images hardly vary are not blown up."""
+
+
+class SpeedNet(nn.Sequential):
+    """`whiten`, `group1` to `group3`, `head`: images (N, C, H, W) -> logits (N, K)."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """The maps that enter the head: (N, C, h, w)."""
+        for name, part in self.named_children():
+            if name != "head":
+                images = part(images)
+        return images
+
+
+class Whitening(nn.Conv2d):
+    """2x2 convolution onto the principal directions of patches and their negatives; only its bias learns.
+
+    (N, C, H, W) -> (N, 8 C, H - 1, W - 1).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, filters(channels), PATCH)
+        self.weight.requires_grad_(False)
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Take the directions from standardised `images` (N, C, H, W), and scale them to unit variance."""
+        patches = images.double().unfold(2, PATCH, 1).unfold(3, PATCH, 1)
+        rows = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.weight[0].numel())
+        variances, directions = torch.linalg.eigh(rows.T @ rows / len(rows))
+        scaled = (directions / (variances + WHITENING_EPSILON).sqrt()).T.view(-1, *self.weight.shape[1:])
+        # An eigenvector's sign is arbitrary and differs between builds: the largest entry shall be positive.
+        flat = scaled.flatten(1)
+        signs = flat.gather(1, flat.abs().argmax(dim=1, keepdim=True)).sign().view(-1, 1, 1, 1)
+        self.weight.copy_(torch.cat([scaled * signs, -scaled * signs]))
+
+
+class GlobalMaxPool(nn.Module):
+    """The largest value of every map: (N, C, H, W) -> (N, C)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.amax(dim=(2, 3))
+
+
+def speednet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> SpeedNet:
+    """The SpeedNet that `spec` asks for, for images of (height, width, channels)."""
+    groups = plan(spec, image_shape)
+    first = OrderedDict(conv=Whitening(image_shape[2]), gelu=nn.GELU())
+    parts: OrderedDict[str, nn.Module] = OrderedDict(whiten=nn.Sequential(first))
+    for number, inner in enumerate(groups, start=1):
+        parts[f"group{number}"] = group(inner.in_channels, inner.width)
+    head: OrderedDict[str, nn.Module] = OrderedDict(pool=GlobalMaxPool())
+    if spec.dropout:
+        head["dropout"] = nn.Dropout(spec.dropout)
+    head["dense"] = nn.Linear(groups[-1].width, classes, bias=False)
+    parts["head"] = nn.Sequential(head)
+    return SpeedNet(parts)
+
+
+def group(in_channels: int, width: int) -> nn.Sequential:
+    """(N, in_channels, H, W) -> (N, width, H/2, W/2), rounded down."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=SameConv(in_channels, width), pool=nn.MaxPool2d(2), norm1=norm(width), gelu1=nn.GELU()
+    )
+    layers |= OrderedDict(conv2=SameConv(width, width), norm2=norm(width), gelu2=nn.GELU())
+    return nn.Sequential(layers)
+
+
+def norm(width: int) -> nn.BatchNorm2d:
+    """Batch norm that scales nothing: the convolution behind it does."""
+    layer = nn.BatchNorm2d(width, momentum=NORM_MOMENTUM)
+    layer.weight.requires_grad_(False)
+    return layer
+
+
+def whiten(model: nn.Module, images: Tensor) -> None:
+    """Fit every whitening layer of `model` to standardised `images` (N, C, H, W); others have none."""
+    for layer in model.modules():
+        if isinstance(layer, Whitening):
+            layer.fit(images)
