@@ -41,7 +41,7 @@ def test_whitened_patches_are_uncorrelated_with_unit_variance():
     torch.manual_seed(0)
     smooth = torch.nn.functional.avg_pool2d(torch.randn(500, 3, 20, 20), 5, stride=1)
     mixed = torch.einsum("nchw,dc->ndhw", smooth, torch.tensor([[2.0, 1, 0], [1, 1, 0.5], [0, 0.3, 3]]))
-    images = 5 * mixed
+    images = 50 * mixed
     layer = make().whiten.conv
     with torch.no_grad():
         layer.bias.zero_()
