@@ -303,3 +303,25 @@ def test_no_validation_is_possible(tmp_path: Path):
     assert run.result.test_accuracy is not None
     with pytest.raises(UsageError, match="there is no validation part"):
         toynet.evaluate(run, "val")
+
+
+def test_a_whitened_frozen_run_resumes_to_the_same_end(tmp_path: Path):
+    changes = {
+        "model.name": "speednet",
+        "model.widths": [4, 6, 8],
+        "train.freeze": {"whiten": 0.5, "group1": 0.5},
+        "optim.name": "muon",
+        "optim.unit_rows": True,
+    }
+    whole = train(tmp_path / "a", "whole", **changes)
+    shutil.copytree(whole.path, tmp_path / "b" / "half")
+    half = tmp_path / "b" / "half"
+    (half / "result.json").unlink()
+    newest = max(path for path in (half / "checkpoints").iterdir() if path.is_dir())
+    shutil.rmtree(newest)
+    assert any((half / "checkpoints").glob("epoch-*")), "an earlier one is needed to go on from"
+    resumed = toynet.train("quick", name="half", overrides={**TINY, **changes}, root=half.parent, resume=True)
+    assert final_logits(resumed.path) == final_logits(whole.path)
+    with pytest.raises(UsageError, match=r"train\.freeze: the model has no part 'group9'"):
+        train(tmp_path / "c", "wrong", **{**changes, "train.freeze": {"group9": 0.5}})
+    assert not (tmp_path / "c").exists()

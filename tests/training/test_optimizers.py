@@ -1,5 +1,7 @@
 """Ten steps of each optimiser against Keras' (or, for Muon, torch's) on the same gradients."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -101,3 +103,27 @@ def test_muon_takes_hidden_convolutions_and_adam_the_rest():
     optimizers.set_rate((muon, adam), 0.25)
     assert muon.param_groups[0]["lr"] == pytest.approx(0.005)
     assert adam.param_groups[0]["lr"] == pytest.approx(0.00075)
+
+
+def test_unit_rows_make_the_rate_a_relative_one():
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(8, 4, 3, 3))
+    direction = weight.detach().flatten(1) / weight.detach().norm() * math.sqrt(8)
+    muon = optimizers.Muon([weight], 0.1, 0.0, nesterov=False, weight_decay=0.0, unit_rows=True)
+    weight.grad = torch.randn_like(weight)
+    muon.step()
+    expected = direction - 0.1 * optimizers.orthogonalise(weight.grad.flatten(1))
+    torch.testing.assert_close(weight.detach().flatten(1), expected)
+
+
+def test_adams_epsilon_follows_the_weights_that_still_move():
+    frozen, moving = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    alone = nn.Parameter(torch.ones(3))
+    pair = optimizers.KerasAdam([frozen, moving], lr=0.1, betas=(0.9, 0.999), keras_eps=1e-2)
+    single = optimizers.KerasAdam([alone], lr=0.1, betas=(0.9, 0.999), keras_eps=1e-2)
+    for step in range(4):
+        frozen.grad = torch.full((3,), 0.3) if step == 0 else None
+        moving.grad, alone.grad = torch.full((3,), 0.3), torch.full((3,), 0.3)
+        pair.step()
+        single.step()
+    assert torch.equal(moving, alone)

@@ -26,7 +26,7 @@ from toynet.runs.folder import RunFolder, check_free
 from toynet.runs.recipe import Recipe
 from toynet.runs.subject import Subject
 from toynet.runs.tensorboard import EventLog, event_log
-from toynet.training import checkpoints, loop, precision
+from toynet.training import checkpoints, freezing, loop, precision
 from toynet.training.interrupts import stop_on_signals
 from toynet.training.learner import Learner
 from toynet.training.setup import on_threads, prepare, stated
@@ -56,7 +56,7 @@ def start(
     reads.check_ledger(path.parent)
     recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
     about = subject.read(recipe, data_root, reporter)
-    subject.build_model(recipe, about.card)
+    freezing.check(subject.build_model(recipe, about.card), recipe.train.freeze)
     recipe = setups.resolve(recipe, about.card, reporter)
     with on_threads(stated(recipe.train).threads):
         environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}
@@ -112,7 +112,7 @@ def _run(
     folder: RunFolder, recipe: Recipe, about: Subject, reporter: Reporter, illustrate: Illustrate
 ) -> RunResult:
     device = precision.device()
-    model = subject.build_model(recipe, about.card).to(device)
+    model = subject.first_model(recipe, about, device)
     prepare(model, stated(recipe.train))
     learner = Learner.fresh(model, recipe.optim, recipe.train)
     if checkpoints.names(folder.checkpoints):

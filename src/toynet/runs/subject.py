@@ -18,11 +18,15 @@ from toynet.data.images import Dataset, ImageSet
 from toynet.data.splits import Split
 from toynet.evaluation import metrics, predict
 from toynet.models import catalog
+from toynet.models.speednet import whiten
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
 from toynet.training import precision
 from toynet.training.loop import Plan, Score, TrainingImages
 from toynet.training.setup import stated
+
+
+_WHITENING_IMAGES = 2000
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,7 @@ class Subject:
 def read(recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Subject:
     """Load the images of `recipe` and set validation apart; statistics come from the training part only."""
     dataset = sources.load(recipe.data, data_root, reporter)
-    if recipe.augment.crop_pad_px >= (side := min(dataset.image_shape[:2])):
-        raise UsageError(f"augment.crop_pad_px must be below the images' side, which is {side} pixels")
+    check_crop(recipe, dataset.image_shape)
     parts = splits.split(dataset, recipe.data)
     mean, std = splits.channel_statistics(parts.train.images)
     card = DataCard(
@@ -57,6 +60,12 @@ def read(recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Subject:
     return Subject(dataset, parts, card)
 
 
+def check_crop(recipe: Recipe, image_shape: tuple[int, int, int]) -> None:
+    """Raise `UsageError` where a crop would leave nothing of images (height, width, channels)."""
+    if recipe.augment.crop_pad_px >= (side := min(image_shape[:2])):
+        raise UsageError(f"augment.crop_pad_px must be below the images' side, which is {side} pixels")
+
+
 def standardiser(card: DataCard, device: str) -> Standardiser:
     """The standardisation that the run's training images define."""
     mean, std = np.array(card.mean, np.float32), np.array(card.std, np.float32)
@@ -68,6 +77,14 @@ def build_model(recipe: Recipe, card: DataCard) -> nn.Module:
     return catalog.build(
         recipe.model, classes=len(card.classes), image_shape=card.image_shape, seed=recipe.train.seed
     )
+
+
+def first_model(recipe: Recipe, subject: Subject, device: str) -> nn.Module:
+    """The model as training begins, on `device`; layers that take their weights from images have them."""
+    model = build_model(recipe, subject.card).to(device)
+    sample = torch.from_numpy(subject.split.train.images[:_WHITENING_IMAGES]).to(device)
+    whiten(model, standardiser(subject.card, device)(sample))
+    return model
 
 
 def plan(recipe: Recipe, card: DataCard) -> Plan:

@@ -22,6 +22,7 @@ from toynet.core.reporter import Reporter
 from toynet.core.seeds import derive
 from toynet.data import batches
 from toynet.training import losses, optimizers, schedules
+from toynet.training.freezing import freeze
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
 from toynet.training.precision import arithmetic
@@ -88,6 +89,7 @@ def train(
             images, labels = load(data, indices[rows])
             images, labels = pipeline.augment(plan.augment, images, labels, draws, rows, classes=plan.classes)
             torch.manual_seed(derive(spec.seed, "dropout", state.step))
+            freeze(model, spec.freeze, state.step / (spec.epochs * steps_per_epoch))
             optimizers.set_rate(learner.optimizers, rate(state.step) * state.plateau.factor)
             loss, correct = forward_backward(
                 model, loss_function, images, labels, plan.setup, spec.micro_batch

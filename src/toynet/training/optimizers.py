@@ -34,7 +34,14 @@ def build(model: nn.Module, spec: OptimSpec) -> tuple[Optimizer, ...]:
         hidden = _hidden_convolutions(model)
         taken = {id(p) for p in hidden}
         kernels = [p for p in kernels if id(p) not in taken]
-        muon = Muon(hidden, spec.lr, spec.momentum, nesterov=spec.nesterov, weight_decay=spec.weight_decay)
+        muon = Muon(
+            hidden,
+            spec.lr,
+            spec.momentum,
+            nesterov=spec.nesterov,
+            weight_decay=spec.weight_decay,
+            unit_rows=spec.unit_rows,
+        )
         return muon, _adam(kernels, rest, spec, lr=spec.aux_lr, decoupled=True)
     return (_adam(kernels, rest, spec, lr=spec.lr, decoupled=spec.name == "adamw"),)
 
@@ -59,7 +66,8 @@ class KerasAdam(torch.optim.Adam):
 
     def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
-            state = self.state.get(group["params"][0]) if group["params"] else None
+            moving = next((p for p in group["params"] if p.grad is not None), None)
+            state = None if moving is None else self.state.get(moving)
             done = int(state["step"]) if state else 0
             group["eps"] = self.keras_eps / math.sqrt(1 - group["betas"][1] ** (done + 1))
         return super().step(closure)
@@ -68,13 +76,22 @@ class KerasAdam(torch.optim.Adam):
 class Muon(Optimizer):
     """Momentum whose update is made orthogonal and scaled by sqrt(max(1, rows/columns)).
 
-    Takes weights of two or more dimensions; the first dimension makes the rows.
+    Takes weights of two or more dimensions; the first dimension makes the rows. With `unit_rows` each weight
+    is first rescaled to the Frobenius norm that orthonormal rows would give it, as airbench does.
     """
 
     def __init__(
-        self, params: Sequence[Tensor], lr: float, momentum: float, *, nesterov: bool, weight_decay: float
+        self,
+        params: Sequence[Tensor],
+        lr: float,
+        momentum: float,
+        *,
+        nesterov: bool,
+        weight_decay: float,
+        unit_rows: bool = False,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+        defaults["unit_rows"] = unit_rows
         super().__init__(params, defaults)
 
     @torch.no_grad()
@@ -90,6 +107,8 @@ class Muon(Optimizer):
                 update = weight.grad.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer
                 matrix = update.flatten(1)
                 scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
+                if group["unit_rows"]:
+                    weight.mul_(math.sqrt(len(weight)) / weight.norm())
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.add_(orthogonalise(matrix).view(weight.shape), alpha=-group["lr"] * scale)
 

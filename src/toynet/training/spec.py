@@ -9,6 +9,7 @@ from toynet.core.settings import Settings
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class LossSpec(Settings):
@@ -43,6 +44,10 @@ class OptimSpec(Settings):
 
     nesterov: bool = True
     """sgd and muon."""
+
+    unit_rows: bool = False
+    """muon only: before each step every kernel is rescaled to the norm of orthonormal rows, so that the rate
+    is a relative one; weight decay has no effect on it then."""
 
     aux_lr: Positive = 1e-3
     """muon only: AdamW's rate for what Muon does not take (first and last layer, batch norm, biases)."""
@@ -141,6 +146,9 @@ class TrainSpec(Settings):
 
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads. None: OMP_NUM_THREADS, else what `bench` found fastest, else torch's own number."""
+
+    freeze: dict[str, Share] = {}
+    """Parts of the model, such as `group1`, and the share of training after which each stops learning."""
 
     ema: Fraction = 0.0
     """Decay per step of an average of the weights, which is then what is evaluated; 0 is off."""
