@@ -10,15 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from toynet.api import Evaluation, Run, diagnose, evaluate, open_run, preview, train
+    from toynet.api import Evaluation, Run, bench, diagnose, evaluate, open_run, preview, train
     from toynet.core.errors import ToyNetError
     from toynet.runs.recipe import Recipe
+    from toynet.speed.records import BenchResult
 
 __all__ = [
+    "BenchResult",
     "Evaluation",
     "Recipe",
     "Run",
     "ToyNetError",
+    "bench",
     "diagnose",
     "evaluate",
     "open_run",
@@ -26,7 +29,11 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {"ToyNetError": "toynet.core.errors", "Recipe": "toynet.runs.recipe"}
+_HOMES = {
+    "BenchResult": "toynet.speed.records",
+    "Recipe": "toynet.runs.recipe",
+    "ToyNetError": "toynet.core.errors",
+}
 
 
 def __getattr__(name: str) -> Any:

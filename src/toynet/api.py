@@ -23,6 +23,9 @@ from toynet.report.run_figures import draw_run
 from toynet.runs import execute, reads, subject, trained
 from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.recipe import Recipe
+from toynet.speed.bench import MOST_SECONDS
+from toynet.speed.bench import bench as measure
+from toynet.speed.records import BenchResult
 from toynet.training import precision
 
 
@@ -180,6 +183,39 @@ def preview(
     title = f"{about.card.classes[part.labels[index]]}, number {index} of {about.card.name}"
     draw_preview(part.images[index], _bytes(shown), standardised, path, title)
     return path
+
+
+def bench(
+    recipe: str = "default",
+    *,
+    data: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    threads: int | None = None,
+    seconds: float = 5.0,
+    remember: bool | None = None,
+    data_root: Path | None = None,
+    reporter: Reporter | None = None,
+) -> BenchResult:
+    """How fast this machine trains a recipe's model, where the time goes, and how near that is to the limit.
+
+    Images are random; only the shape of the user's own data set is read. The fastest set-up is chosen first,
+    among what the recipe leaves at auto, and kept for `train`: always, never, or, with `remember` at none,
+    unless other work keeps the cores busy. Each part is measured for about `seconds`. `data` and `threads`
+    are short for overrides, as in `train`. Raises `ToyNetError` and its kinds.
+    """
+    if not 0 < seconds <= MOST_SECONDS:
+        raise UsageError(f"seconds must be above 0 and at most {MOST_SECONDS}, got {seconds:g}")
+    changes = dict(overrides or {})
+    changes |= {"data.name": data} if data is not None else {}
+    changes |= {"train.threads": threads} if threads is not None else {}
+    return measure(
+        Recipe.load(recipe, changes),
+        changes=changes,
+        seconds=seconds,
+        keep=remember,
+        data_root=data_root,
+        reporter=reporter or Silent(),
+    )
 
 
 def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -52,6 +52,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["train"],
         ["evaluate"],
         ["diagnose"],
+        ["bench"],
         ["data"],
         ["data", "fetch"],
         ["models"],
@@ -106,6 +107,17 @@ def test_help_answers_within_half_a_second():
         (["train", "quick", "--sede", "1"], 2, "--sede"),
         (["train", "quick", "--name", "../away"], 2, "use letters, digits"),
         (["train"], 2, "recipe"),
+        (["train", "quick", "--threads", "0"], 2, "--threads"),
+        (
+            ["train", "quick", "--set", "train.kernels=product", "--set", "train.precision=fp32"],
+            2,
+            "kernels=product needs bf16",
+        ),
+        (["bench", "defualt"], 2, "there is no recipe defualt; did you mean default?"),
+        (["bench", "quick", "--set", "train.kernels=fast"], 2, "train.kernels"),
+        (["bench", "quick", "--seconds", "-1"], 2, "seconds must be above 0"),
+        (["bench", "quick", "--seconds", "long"], 2, "--seconds"),
+        (["bench", "quick", "--data", "npz:/nowhere.npz"], 1, "/nowhere.npz"),
         (["evaluate", "nothing"], 2, "there is no run nothing"),
         (["diagnose", "nothing"], 2, "there is no run nothing"),
         (["train", "quick", "--data", "npz:/nowhere.npz"], 1, "/nowhere.npz"),
@@ -149,6 +161,26 @@ def test_a_full_device_is_said_and_does_not_end_a_training(tmp_path: Path):
         environment = {**os.environ, "TOYNET_RUNS": str(tmp_path)}
         assert subprocess.run(command, stderr=full, stdout=subprocess.PIPE, env=environment).returncode == 0
     assert (tmp_path / "quiet" / "result.json").exists()
+
+
+BENCH = ["bench", "quick", *TINY, "--seconds", "0.01", "--no-remember"]
+
+
+def test_bench_prints_a_table():
+    done = toynet(*BENCH)
+    assert done.returncode == 0, done.stderr
+    for told in ("matrix product 1024", "the limit", "in all", "optimiser", "training step", "not kept for"):
+        assert told in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
+def test_bench_prints_json():
+    done = toynet(*BENCH, "--threads", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["chosen"]["setup"]["threads"] == 1
+    assert found["changes"]["train.batch_size"] == 40
+    assert found["limits"]["bf16_gflops"] > 0
 
 
 def test_debug_shows_the_traceback():

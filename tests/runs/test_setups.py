@@ -12,6 +12,7 @@ from toynet.core.reporter import Silent
 from toynet.runs import setups
 from toynet.runs.folder import DataCard, RunFolder
 from toynet.runs.recipe import Recipe
+from toynet.speed import images
 from toynet.training.choice import Timing
 from toynet.training.remembered import Entry, recall, remember
 from toynet.training.setup import Setup, on_threads
@@ -23,19 +24,7 @@ TINY = {
     "train.epochs": 1,
     "train.batch_size": 40,
 }
-CARD = DataCard(
-    name="noise",
-    classes=tuple("0123456789"),
-    image_shape=(32, 32, 3),
-    mean=(120.0,) * 3,
-    std=(60.0,) * 3,
-    train_images=0,
-    val_images=0,
-    test_images=0,
-    train_digest="",
-    test_digest="",
-    split_digest="",
-)
+CARD = images.card(Recipe.load("quick").data, None, Silent())
 
 
 class Notes(Silent):
@@ -72,7 +61,7 @@ def free_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_timing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setups, "race", None)
+    monkeypatch.setattr(setups, "time_setups", None)
 
 
 def test_what_is_left_open_is_timed_once_and_kept(monkeypatch: pytest.MonkeyPatch):
@@ -85,7 +74,7 @@ def test_what_is_left_open_is_timed_once_and_kept(monkeypatch: pytest.MonkeyPatc
         setup("bf16", "product"),
     ]
     assert all(timing.seconds > 0 for timing in entry.timings)
-    monkeypatch.setattr(setups, "race", None)
+    monkeypatch.setattr(setups, "time_setups", None)
     assert choose(recipe()).setup == first.setup
     assert choose(recipe()).why.endswith("timed before on this machine")
 

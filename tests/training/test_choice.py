@@ -1,7 +1,7 @@
 import pytest
 
 from toynet.training import choice
-from toynet.training.choice import Timing, explain, fastest, race
+from toynet.training.choice import Timing, explain, fastest, time_setups
 from toynet.training.setup import Setup
 
 
@@ -56,7 +56,7 @@ class Stopwatch:
         return seconds
 
     def race(self) -> dict[Setup, float]:
-        return {timing.setup: timing.seconds for timing in race(list(self.times), self)}
+        return {timing.setup: timing.seconds for timing in time_setups(list(self.times), self)}
 
 
 def test_the_best_of_five_rounds_in_turn_counts(monkeypatch):

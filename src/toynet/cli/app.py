@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from toynet.cli import data, diagnose, evaluate, models, recipes, train
+from toynet.cli import bench, data, diagnose, evaluate, models, recipes, train
 from toynet.core.errors import ToyNetError, did_you_mean
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(recipes.app, name="recipes")
 app.command(epilog=train.EXAMPLE)(train.train)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command(epilog=diagnose.EXAMPLE)(diagnose.diagnose)
+app.command(epilog=bench.EXAMPLE)(bench.bench)
 
 # Every wrong command line raises a kind of this; Typer exports only the child.
 _WrongCommandLine: type[Exception] = typer.BadParameter.__bases__[0]

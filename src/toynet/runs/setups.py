@@ -17,7 +17,7 @@ from toynet.runs import subject
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
 from toynet.training import losses, precision
-from toynet.training.choice import explain, fastest, race
+from toynet.training.choice import explain, fastest, time_setups
 from toynet.training.loop import forward_backward
 from toynet.training.remembered import recall, remember
 from toynet.training.setup import MemoryFormat, Setup, candidates, on_threads, prepare
@@ -90,7 +90,7 @@ def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
     known = [timing for timing in entry.timings if timing.setup in possible]
     when = "timed before on this machine"
     if not set(wanted) <= {timing.setup for timing in known}:
-        known = list(race(wanted, Trial(recipe, card).seconds))
+        known = list(time_setups(wanted, Trial(recipe, card).seconds))
         when = "timed just now" if remember(memory, key, entry.with_timings(known)) else "not remembered"
     chosen = fastest(known).setup
     return Choice(chosen, f"{explain(chosen, known)}; {when}")

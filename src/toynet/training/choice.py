@@ -2,10 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 from toynet.core.records import Record
 from toynet.training.setup import Setup
+
+Candidate = TypeVar("Candidate", bound=Hashable)
 
 _ROUNDS, _FEWEST_ROUNDS = 5, 3
 _ENOUGH_S = 4.0
@@ -20,7 +23,7 @@ class Timing(Record):
     seconds: float
 
 
-def race(candidates: Sequence[Setup], seconds: Callable[[Setup], float]) -> tuple[Timing, ...]:
+def race(candidates: Sequence[Candidate], seconds: Callable[[Candidate], float]) -> dict[Candidate, float]:
     """Time every candidate, in turn, and keep the best time of each.
 
     In turn, because a busy moment must not decide for all runs to come. seconds: times one step. The first
@@ -31,14 +34,19 @@ def race(candidates: Sequence[Setup], seconds: Callable[[Setup], float]) -> tupl
     running = list(candidates)
     started = time.perf_counter()
     for number in range(1, _ROUNDS + 1):
-        for setup in running:
-            best[setup] = min(best[setup], seconds(setup))
+        for one in running:
+            best[one] = min(best[one], seconds(one))
         if number > 1:
-            running = [setup for setup in running if best[setup] < _HOPELESS * min(best.values())]
+            running = [one for one in running if best[one] < _HOPELESS * min(best.values())]
         late = number >= _FEWEST_ROUNDS and time.perf_counter() - started > _ENOUGH_S
         if len(running) == 1 or late:
             break
-    return tuple(Timing(setup=setup, seconds=value) for setup, value in best.items())
+    return best
+
+
+def time_setups(setups: Sequence[Setup], seconds: Callable[[Setup], float]) -> tuple[Timing, ...]:
+    """The times of a race of `setups`."""
+    return tuple(Timing(setup=setup, seconds=best) for setup, best in race(setups, seconds).items())
 
 
 def fastest(timings: Sequence[Timing]) -> Timing:
