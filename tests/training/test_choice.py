@@ -60,8 +60,8 @@ class Stopwatch:
 
 
 def test_the_best_of_five_rounds_in_turn_counts(monkeypatch):
-    watch = Stopwatch(monkeypatch, fp32=[0.9, 0.2, 0.3, 0.21, 0.3], bf16=[0.8, 0.16, 0.4, 0.15, 0.2])
-    assert watch.race() == {FP32: 0.2, BF16: 0.15}
+    watch = Stopwatch(monkeypatch, fp32=[0.8, 0.2, 0.3, 0.21, 0.3], bf16=[0.12, 0.16, 0.4, 0.15, 0.2])
+    assert watch.race() == {FP32: 0.2, BF16: 0.12}
     assert watch.asked == [FP32, BF16] * 5
 
 
@@ -71,6 +71,11 @@ def test_what_is_hopeless_is_dropped_after_its_second_chance(monkeypatch):
     )
     assert watch.race() == {FP32: 0.31, BF16: 0.1, PRODUCT: 0.1}
     assert watch.asked.count(FP32) == 2
+
+
+def test_what_is_hopeless_beyond_doubt_gets_no_second_chance_where_steps_are_long(monkeypatch):
+    watch = Stopwatch(monkeypatch, fp32=[4.0], bf16=[1.1] * 3, product=[1.0] * 3)
+    assert watch.race() == {FP32: 4.0, BF16: 1.1, PRODUCT: 1.0}
 
 
 def test_a_race_ends_when_one_is_left(monkeypatch):

@@ -12,7 +12,8 @@ Candidate = TypeVar("Candidate", bound=Hashable)
 
 _ROUNDS, _FEWEST_ROUNDS = 5, 3
 _ENOUGH_S = 4.0
-_HOPELESS = 2.0
+_HOPELESS, _BEYOND_DOUBT = 2.0, 3.0
+_LONG_S = 1.0
 _FASTER, _CLEARLY_FASTER = 1.02, 1.05
 
 
@@ -28,7 +29,8 @@ def race(candidates: Sequence[Candidate], seconds: Callable[[Candidate], float])
 
     In turn, because a busy moment must not decide for all runs to come. seconds: times one step. The first
     round pays for making kernels and memory ready; after the second, what takes twice the best time is
-    timed no more. After `_ENOUGH_S` seconds a race of `_FEWEST_ROUNDS` rounds is decided.
+    timed no more, and after a first one of more than a second what takes three times as long. After
+    `_ENOUGH_S` seconds a race of `_FEWEST_ROUNDS` rounds is decided.
     """
     best = dict.fromkeys(candidates, math.inf)
     running = list(candidates)
@@ -36,10 +38,11 @@ def race(candidates: Sequence[Candidate], seconds: Callable[[Candidate], float])
     for number in range(1, _ROUNDS + 1):
         for one in running:
             best[one] = min(best[one], seconds(one))
-        if number > 1:
-            running = [one for one in running if best[one] < _HOPELESS * min(best.values())]
-        late = number >= _FEWEST_ROUNDS and time.perf_counter() - started > _ENOUGH_S
-        if len(running) == 1 or late:
+        elapsed = time.perf_counter() - started
+        if number > 1 or elapsed > _LONG_S:
+            bound = min(best.values()) * (_HOPELESS if number > 1 else _BEYOND_DOUBT)
+            running = [one for one in running if best[one] < bound]
+        if len(running) == 1 or (number >= _FEWEST_ROUNDS and elapsed > _ENOUGH_S):
             break
     return best
 
