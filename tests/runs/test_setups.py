@@ -9,13 +9,14 @@ import torch
 
 import toynet
 from toynet.core.reporter import Silent
-from toynet.runs import setups
+from toynet.runs import setups, subject
 from toynet.runs.folder import DataCard, RunFolder
 from toynet.runs.recipe import Recipe
 from toynet.speed import images
+from toynet.training import loop, losses
 from toynet.training.choice import Timing
 from toynet.training.remembered import Entry, recall, remember
-from toynet.training.setup import Setup, on_threads
+from toynet.training.setup import Setup, on_threads, prepare
 
 TINY = {
     "data.name": "glyphs:240",
@@ -144,6 +145,27 @@ def test_dropout_of_maps_keeps_its_memory_order_and_its_draws():
     assert {s.memory_format for s in setups.options(drawing, CARD, 1)} == {"channels_last"}
     asked = recipe(**{"model.conv_dropout": 0.1, "train.memory_format": "contiguous"})
     assert {s.memory_format for s in setups.options(asked, CARD, 1)} == {"contiguous"}
+
+
+@pytest.mark.parametrize("dropout", ["model.dropout", "model.conv_dropout"])
+def test_whatever_is_chosen_the_same_is_computed_but_for_rounding(dropout: str):
+    wanted = recipe(**{dropout: 0.5, "model.widths": [8, 16, 16, 32]})
+    model, loss = subject.build_model(wanted, CARD), losses.build(wanted.loss)
+    torch.manual_seed(0)
+    images, labels = torch.randn(40, 3, 32, 32), torch.arange(40) % 10
+
+    def value(one: Setup) -> float:
+        prepare(model, one)
+        torch.manual_seed(7)
+        return loop.forward_backward(model, loss, images, labels, one, None)[0]
+
+    plain = value(setup("fp32"))
+    allowed = setups.options(wanted, CARD, 1)
+    assert len(allowed) == (5 if dropout == "model.dropout" else 3)
+    for one in allowed:
+        assert value(one) == pytest.approx(plain, rel=1e-5 if one.precision == "fp32" else 2e-3), one
+    if dropout == "model.conv_dropout":
+        assert value(setup("fp32", memory_format="contiguous")) != pytest.approx(plain, rel=2e-3)
 
 
 def test_products_are_considered_only_where_maps_are_small(monkeypatch: pytest.MonkeyPatch):
