@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+PEERS := .venv-peers/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench-peers clean
 
 demo: $(READY)
 	$(BIN)/toynet train quick
@@ -22,5 +23,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(READY)
 
+# ToyNet's speed beside Keras' and plain torch's, into results/peers/; half an hour, on an idle machine.
+bench-peers: .venv-peers/ready
+	$(PEERS)/python benchmarks/peers/run.py
+
+# In two steps, for TensorFlow asks for an older h5py than constraints.txt has for the tests.
+.venv-peers/ready: pyproject.toml constraints.txt benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	$(PEERS)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(PEERS)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	touch .venv-peers/ready
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-peers

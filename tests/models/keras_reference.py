@@ -1,12 +1,12 @@
 """ToyNet and PureResNet written a second time, as Keras functional models, to check ours against.
 
 Written from the report's description, with Keras' own layers and `padding="same"`; nothing of `toynet` is
-used but the names of its layers, which let weights be copied both ways.
+used but the names of its layers, which let weights be copied both ways. `benchmarks/peers` trains them on
+every backend of Keras, so torch is loaded only where weights are copied.
 """
 
 import keras
 import numpy as np
-import torch
 from keras import layers
 
 
@@ -139,6 +139,8 @@ def randomise(keras_model, seed):
 
 def copy_weights(keras_model, torch_model):
     """Copy every Keras variable into the torch model; both must have exactly the same ones."""
+    import torch
+
     state = torch_model.state_dict()
     found = {
         name: torch.from_numpy(torch_layout(array(variable)).copy())
