@@ -80,8 +80,9 @@ def _patches(rows: Tensor, stride: int, padding: Padding) -> Tensor:
     count, height, width, channels = padded.shape
     image, line, pixel, _ = padded.stride()
     out = (height - SIDE) // stride + 1, (width - SIDE) // stride + 1
-    size = (count, *out, SIDE, SIDE, channels)
-    windows = padded.as_strided(size, (image, line * stride, pixel * stride, line, pixel, 1))
+    # A row of three pixels lies in one piece.
+    size = (count, *out, SIDE, SIDE * channels)
+    windows = padded.as_strided(size, (image, line * stride, pixel * stride, line, 1))
     return windows.reshape(-1, SIDE * SIDE * channels)
 
 
