@@ -45,7 +45,5 @@ def test_frozen_parts_stay_frozen_when_an_epoch_begins(model):
 
 def test_unknown_parts_are_refused_by_name(model):
     freezing.check(model, PARTS)
-    with pytest.raises(
-        UsageError, match=r"no part 'grop1'; did you mean group1"
-    ):
+    with pytest.raises(UsageError, match=r"no part 'grop1'; did you mean group1"):
         freezing.check(model, {"grop1": 0.5})

@@ -81,14 +81,17 @@ class Recipe(Record):
         return dict(_leaves(self.model_dump(mode="json"), ""))
 
     def identity(self, data_digest: str) -> str:
-        """sha256 over all that can affect the result: every setting, the seed among them, and the images.
+        """sha256 over all that can affect the result: the settings, the seed among them, and the images.
 
-        Kernels, memory format and threads change the rounding only and are left out; so is where images lie.
+        Settings at their default are left out, so that a setting which a later version adds does not change
+        the identity of what is on disk. Kernels, memory format and threads change the rounding only and are
+        left out too; so is where images lie.
         """
-        table = self.model_dump(mode="json", exclude={"name"})
-        del table["data"]["name"]
+        table = self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
+        table.get("data", {}).pop("name", None)
         for key in ("checkpoint_every", "kernels", "memory_format", "threads"):
-            del table["train"][key]
+            table.get("train", {}).pop(key, None)
+        table = {section: settings for section, settings in table.items() if settings}
         return hashlib.sha256(canonical_json([table, data_digest]).encode()).hexdigest()
 
 

@@ -25,7 +25,6 @@ from toynet.training import precision
 from toynet.training.loop import Plan, Score, TrainingImages
 from toynet.training.setup import stated
 
-
 _WHITENING_IMAGES = 2000
 
 

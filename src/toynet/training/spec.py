@@ -147,7 +147,7 @@ class TrainSpec(Settings):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads. None: OMP_NUM_THREADS, else what `bench` found fastest, else torch's own number."""
 
-    freeze: dict[str, Share] = {}
+    freeze: dict[str, Share] = Field(default_factory=dict)
     """Parts of the model, such as `group1`, and the share of training after which each stops learning."""
 
     ema: Fraction = 0.0
