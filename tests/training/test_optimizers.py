@@ -1,6 +1,7 @@
 """Ten steps of each optimiser against Keras' (or, for Muon, torch's) on the same gradients."""
 
 import math
+from collections import OrderedDict
 
 import keras
 import numpy as np
@@ -99,8 +100,8 @@ def test_muon_takes_hidden_convolutions_and_adam_the_rest():
     assert [p is model[2].weight for p in muon.param_groups[0]["params"]] == [True]
     moved = sum(len(group["params"]) for optimizer in (muon, adam) for group in optimizer.param_groups)
     assert moved == len(list(model.parameters()))
-    optimizers.set_rate((muon, adam), 0.5)
-    optimizers.set_rate((muon, adam), 0.25)
+    optimizers.set_rate((muon, adam), lambda step: 0.5, 0)
+    optimizers.set_rate((muon, adam), lambda step: 0.5, 0, 0.5)
     assert muon.param_groups[0]["lr"] == pytest.approx(0.005)
     assert adam.param_groups[0]["lr"] == pytest.approx(0.00075)
 
@@ -127,3 +128,25 @@ def test_adams_epsilon_follows_the_weights_that_still_move():
         pair.step()
         single.step()
     assert torch.equal(moving, alone)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_a_part_that_stops_goes_through_the_whole_schedule_before(name: str):
+    model = nn.Sequential(
+        OrderedDict(
+            stem=nn.Conv2d(3, 4, 1), early=nn.Conv2d(4, 4, 1), late=nn.Conv2d(4, 4, 1), head=nn.Linear(4, 2)
+        )
+    )
+    found = optimizers.build(model, OptimSpec(name=name, lr=1.0, aux_lr=1.0), {"early": 0.5, "stem": 0.25})
+    rates = {}
+    for step in (0, 10, 20, 40):
+        optimizers.set_rate(found, lambda at: max(0.0, 1 - at / 80), step)
+        for optimizer in found:
+            for group in optimizer.param_groups:
+                for weight in group["params"]:
+                    rates.setdefault(id(weight), []).append(group["lr"])
+    by_part = {name: {tuple(rates[id(p)]) for p in part.parameters()} for name, part in model.named_children()}
+    whole = {(1.0, 0.875, 0.75, 0.5)}
+    assert by_part["late"] == by_part["head"] == whole
+    assert by_part["early"] == {(1.0, 0.75, 0.5, 0.0)}
+    assert by_part["stem"] == {(1.0, 0.5, 0.0, 0.0)}

@@ -85,7 +85,7 @@ class Stepper:
         timer.end("augment")
         step = learner.state.step
         torch.manual_seed(derive(plan.train.seed, "dropout", step))
-        optimizers.set_rate(learner.optimizers, self._rate(min(step, self._last_step)))
+        optimizers.set_rate(learner.optimizers, self._rate, min(step, self._last_step))
         forward_backward(learner.model, self._loss, images, labels, plan.setup, plan.train.micro_batch)
         timer.end("backward")
         gradient_norm(learner.model, plan.optim.clip_norm)

@@ -1,8 +1,9 @@
 """Parts of a model that stop learning before training ends.
 
 Brock et al. 2017, "FreezeOut" (arXiv:1706.04983): early layers converge first, and a backward pass that
-need not reach them is cheaper. Ours stops a part at once, without annealing its rate; its batch norm
-uses, and keeps, its moving statistics from then on.
+need not reach them is cheaper. A part goes through the whole schedule of
+the learning rate in its share of training (`optimizers.set_rate`); then its batch norm uses, and keeps, its
+moving statistics.
 """
 
 from collections.abc import Mapping

@@ -29,7 +29,7 @@ class Learner:
     def fresh(cls, model: nn.Module, optim: OptimSpec, train: TrainSpec) -> "Learner":
         """At step 0."""
         average = WeightAverage(model, train.ema) if train.ema else None
-        return cls(model, optimizer_room.build(model, optim), average, TrainState())
+        return cls(model, optimizer_room.build(model, optim, train.freeze), average, TrainState())
 
     def parts(self) -> Parts:
         """Every tensor that a bit-identical continuation needs."""

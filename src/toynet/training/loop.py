@@ -90,7 +90,7 @@ def train(
             images, labels = pipeline.augment(plan.augment, images, labels, draws, rows, classes=plan.classes)
             torch.manual_seed(derive(spec.seed, "dropout", state.step))
             freeze(model, spec.freeze, state.step / (spec.epochs * steps_per_epoch))
-            optimizers.set_rate(learner.optimizers, rate(state.step) * state.plateau.factor)
+            optimizers.set_rate(learner.optimizers, rate, state.step, state.plateau.factor)
             loss, correct = forward_backward(
                 model, loss_function, images, labels, plan.setup, spec.micro_batch
             )

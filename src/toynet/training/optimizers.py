@@ -5,51 +5,65 @@ Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networ
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from toynet.training.schedules import Schedule
 from toynet.training.spec import OptimSpec
 
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
 
 
-def build(model: nn.Module, spec: OptimSpec) -> tuple[Optimizer, ...]:
+def build(
+    model: nn.Module, spec: OptimSpec, shares: Mapping[str, float] | None = None
+) -> tuple[Optimizer, ...]:
     """The optimisers that together move every trainable weight once a step.
 
-    Weight decay acts on matrices and kernels only, never on biases or batch norm.
+    Weight decay acts on matrices and kernels only, never on biases or batch norm. shares: how much of
+    training each of the model's outermost parts learns for, 1 where it is not named; see `set_rate`.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     kernels = [p for p in trainable if p.ndim >= 2]
     rest = [p for p in trainable if p.ndim < 2]
+    share_of = {
+        id(p): share for name, share in (shares or {}).items() for p in model.get_submodule(name).parameters()
+    }
     if spec.name == "sgd":
         nesterov = spec.nesterov and spec.momentum > 0
-        groups = _groups(kernels, rest, spec.weight_decay)
+        groups = _groups(kernels, rest, spec.weight_decay, share_of)
         return (torch.optim.SGD(groups, spec.lr, momentum=spec.momentum, nesterov=nesterov, fused=True),)
     if spec.name == "muon":
         hidden = _hidden_convolutions(model)
         taken = {id(p) for p in hidden}
         kernels = [p for p in kernels if id(p) not in taken]
         muon = Muon(
-            hidden,
+            _by_share(hidden, share_of),
             spec.lr,
             spec.momentum,
             nesterov=spec.nesterov,
             weight_decay=spec.weight_decay,
             unit_rows=spec.unit_rows,
         )
-        return muon, _adam(kernels, rest, spec, lr=spec.aux_lr, decoupled=True)
-    return (_adam(kernels, rest, spec, lr=spec.lr, decoupled=spec.name == "adamw"),)
+        groups = _groups(kernels, rest, spec.weight_decay, share_of)
+        return muon, _adam(groups, spec, lr=spec.aux_lr, decoupled=True)
+    groups = _groups(kernels, rest, spec.weight_decay, share_of)
+    return (_adam(groups, spec, lr=spec.lr, decoupled=spec.name == "adamw"),)
 
 
-def set_rate(optimizers: Iterable[Optimizer], multiple: float) -> None:
-    """Set every group's rate to `multiple` of the one it was built with."""
+def set_rate(optimizers: Iterable[Optimizer], schedule: Schedule, step: int, factor: float = 1.0) -> None:
+    """Set every group's rate for `step`: the schedule's multiple, times `factor`, of the one it was built with.
+
+    A group that learns for a share of training only goes through the whole schedule in that share, as in
+    FreezeOut, so that it does not stop at a high rate.
+    """
     for optimizer in optimizers:
         for group in optimizer.param_groups:
+            multiple = schedule(int(step / group["share"])) * factor
             group["lr"] = group.setdefault("full_lr", group["lr"]) * multiple
 
 
@@ -82,7 +96,7 @@ class Muon(Optimizer):
 
     def __init__(
         self,
-        params: Sequence[Tensor],
+        params: Iterable[Any],
         lr: float,
         momentum: float,
         *,
@@ -127,11 +141,9 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     return (x.T if tall else x).to(matrix.dtype)
 
 
-def _adam(
-    kernels: list[nn.Parameter], rest: list[nn.Parameter], spec: OptimSpec, *, lr: float, decoupled: bool
-) -> Optimizer:
+def _adam(groups: list[dict[str, Any]], spec: OptimSpec, *, lr: float, decoupled: bool) -> Optimizer:
     return KerasAdam(
-        _groups(kernels, rest, spec.weight_decay),
+        groups,
         lr=lr,
         betas=(spec.beta1, spec.beta2),
         keras_eps=spec.eps,
@@ -140,10 +152,21 @@ def _adam(
 
 
 def _groups(
-    kernels: list[nn.Parameter], rest: list[nn.Parameter], weight_decay: float
+    kernels: list[nn.Parameter],
+    rest: list[nn.Parameter],
+    weight_decay: float,
+    share_of: Mapping[int, float],
 ) -> list[dict[str, Any]]:
-    groups = [{"params": kernels, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    decayed = [group | {"weight_decay": weight_decay} for group in _by_share(kernels, share_of)]
+    return decayed + [group | {"weight_decay": 0.0} for group in _by_share(rest, share_of)]
+
+
+def _by_share(parameters: list[nn.Parameter], share_of: Mapping[int, float]) -> list[dict[str, Any]]:
+    """A group for each share of training, in the parameters' order."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(share_of.get(id(parameter), 1.0), []).append(parameter)
+    return [{"params": members, "share": share} for share, members in groups.items()]
 
 
 def _hidden_convolutions(model: nn.Module) -> list[nn.Parameter]:
