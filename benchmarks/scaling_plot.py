@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from toynet.core.files import read_json
 from toynet.report.style import BLUE, VERMILION, canvas
@@ -76,10 +76,11 @@ def line(axis, rows, colour, title, value=median) -> None:
 def label(axis, title, across, up="images/s") -> None:
     axis.set(title=title, xlabel=across, ylabel=up, xscale="log", yscale="log")
     ticks = sorted({float(x) for one in axis.lines for x in one.get_xdata()})
-    axis.set_xticks(ticks[:: max(1, len(ticks) // 5)])
-    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_xticks(ticks[::3] if ticks[-1] > 10_000 else ticks)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.yaxis.set_minor_locator(NullLocator())
 
 
