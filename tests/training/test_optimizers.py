@@ -145,7 +145,9 @@ def test_a_part_that_stops_goes_through_the_whole_schedule_before(name: str):
             for group in optimizer.param_groups:
                 for weight in group["params"]:
                     rates.setdefault(id(weight), []).append(group["lr"])
-    by_part = {name: {tuple(rates[id(p)]) for p in part.parameters()} for name, part in model.named_children()}
+    by_part = {
+        part: {tuple(rates[id(p)]) for p in layer.parameters()} for part, layer in model.named_children()
+    }
     whole = {(1.0, 0.875, 0.75, 0.5)}
     assert by_part["late"] == by_part["head"] == whole
     assert by_part["early"] == {(1.0, 0.75, 0.5, 0.0)}

@@ -2,7 +2,8 @@
 
 A processor's convolution kernels are made for large maps. On maps of 4x4, gathering every 3x3 patch into a
 row and multiplying once took as long at worst and less than half as long at best; on maps of 8x8 the
-kernels won (results/small-maps.json). The result is the same but for rounding. It applies to training under bf16 autocast only, and only where `use_products` switched it on.
+kernels won (results/small-maps.json). The result is the same but for rounding. It applies to training
+under bf16 autocast only, and only where `use_products` switched it on.
 
 Source: im2col, Chellapilla et al. 2006, "High performance convolutional neural networks for document
 processing". Ours gathers channels-last rows, and takes the input gradient of stride 1 as a second

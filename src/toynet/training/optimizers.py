@@ -56,7 +56,7 @@ def build(
 
 
 def set_rate(optimizers: Iterable[Optimizer], schedule: Schedule, step: int, factor: float = 1.0) -> None:
-    """Set every group's rate for `step`: the schedule's multiple, times `factor`, of the one it was built with.
+    """Set every group's rate for `step`: the schedule's multiple times `factor` of the one it was built with.
 
     A group that learns for a share of training only goes through the whole schedule in that share, as in
     FreezeOut, so that it does not stop at a high rate.
