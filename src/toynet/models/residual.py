@@ -6,21 +6,11 @@ from torch import Tensor, nn
 
 from toynet.models.architectures import Architecture, ImageShape, Stack, architecture, plan
 from toynet.models.blocks import ResidualBlock, basic_convs, bottleneck_convs, norm, projection, relu
+from toynet.models.headed import HeadedNet
 from toynet.models.spec import Head, ModelSpec
 
 
-class ResidualNet(nn.Sequential):
-    """`stem`, `stack1` to `stack4`, `final` in pre order, `head`: images (N, C, H, W) -> logits (N, K)."""
-
-    def features(self, images: Tensor) -> Tensor:
-        """The maps that enter the head: (N, C, h, w)."""
-        for name, part in self.named_children():
-            if name != "head":
-                images = part(images)
-        return images
-
-
-def residual_net(spec: ModelSpec, stem: nn.Module, *, classes: int, image_shape: ImageShape) -> ResidualNet:
+def residual_net(spec: ModelSpec, stem: nn.Module, *, classes: int, image_shape: ImageShape) -> HeadedNet:
     """`stem`, which must give maps of the first width, under the stacks and the head that `spec` asks for."""
     net = architecture(spec.name)
     stacks = plan(spec, image_shape)
@@ -36,7 +26,7 @@ def residual_net(spec: ModelSpec, stem: nn.Module, *, classes: int, image_shape:
     if (spec.order or net.order) == "pre":
         parts["final"] = nn.Sequential(OrderedDict(norm=norm(last.out_channels), relu=relu()))
     parts["head"] = head(spec.head, last.out_channels, last.size, classes, spec.dropout)
-    return ResidualNet(parts)
+    return HeadedNet(parts)
 
 
 def block(spec: ModelSpec, net: Architecture, stack: Stack, *, first: bool) -> ResidualBlock:

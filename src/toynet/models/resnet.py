@@ -12,11 +12,12 @@ from torch import nn
 
 from toynet.models.architectures import ImageShape, plan
 from toynet.models.blocks import norm
-from toynet.models.residual import ResidualNet, residual_net
+from toynet.models.headed import HeadedNet
+from toynet.models.residual import residual_net
 from toynet.models.spec import ModelSpec
 
 
-def pure_resnet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> ResidualNet:
+def pure_resnet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> HeadedNet:
     """The PureResNet that `spec` names, for images of (height, width, channels)."""
     width = plan(spec, image_shape)[0].width
     stem = nn.Sequential(OrderedDict(conv=nn.Conv2d(image_shape[2], width, 3, padding=1), norm=norm(width)))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from toynet.models.architectures import ImageShape
+from toynet.models.headed import HeadedNet
 from toynet.models.products import SameConv
 from toynet.models.spec import ModelSpec
 from toynet.models.speedplan import PATCH, filters, plan
@@ -22,17 +23,6 @@ NORM_MOMENTUM = 0.4
 
 WHITENING_EPSILON = 5e-4
 """Added to every variance, so that directions in which images hardly vary are not blown up."""
-
-
-class SpeedNet(nn.Sequential):
-    """`whiten`, `group1` to `group3`, `head`: images (N, C, H, W) -> logits (N, K)."""
-
-    def features(self, images: Tensor) -> Tensor:
-        """The maps that enter the head: (N, C, h, w)."""
-        for name, part in self.named_children():
-            if name != "head":
-                images = part(images)
-        return images
 
 
 class Whitening(nn.Conv2d):
@@ -65,8 +55,8 @@ class GlobalMaxPool(nn.Module):
         return maps.amax(dim=(2, 3))
 
 
-def speednet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> SpeedNet:
-    """The SpeedNet that `spec` asks for, for images of (height, width, channels)."""
+def speednet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> HeadedNet:
+    """`whiten`, `group1` to `group3`, `head`, as `spec` asks, for images of (height, width, channels)."""
     groups = plan(spec, image_shape)
     first = OrderedDict(conv=Whitening(image_shape[2]), gelu=nn.GELU())
     parts: OrderedDict[str, nn.Module] = OrderedDict(whiten=nn.Sequential(first))
@@ -77,7 +67,7 @@ def speednet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> Speed
         head["dropout"] = nn.Dropout(spec.dropout)
     head["dense"] = nn.Linear(groups[-1].width, classes, bias=False)
     parts["head"] = nn.Sequential(head)
-    return SpeedNet(parts)
+    return HeadedNet(parts)
 
 
 def group(in_channels: int, width: int) -> nn.Sequential:

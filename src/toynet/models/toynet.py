@@ -11,11 +11,12 @@ from torch import nn
 
 from toynet.models.architectures import ImageShape, architecture, plan
 from toynet.models.blocks import conv, norm, relu
-from toynet.models.residual import ResidualNet, residual_net
+from toynet.models.headed import HeadedNet
+from toynet.models.residual import residual_net
 from toynet.models.spec import ModelSpec
 
 
-def toynet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> ResidualNet:
+def toynet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> HeadedNet:
     """The ToyNet that `spec` names, for images of (height, width, channels)."""
     order = spec.order or architecture(spec.name).order
     width = plan(spec, image_shape)[0].width
