@@ -4,8 +4,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from toynet.models.blocks import PooledShortcut, ResidualBlock, basic_convs
-from toynet.models.products import SameConv
 from toynet.models.residual import Flatten
+from toynet.models.same import SameConv
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (8, 9), (9, 8), (9, 9)])

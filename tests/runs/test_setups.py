@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import toynet
+from toynet.core.errors import UsageError
 from toynet.core.reporter import Silent
 from toynet.runs import setups, subject
-from toynet.runs.folder import DataCard, RunFolder
+from toynet.runs.folder import RunFolder
 from toynet.runs.recipe import Recipe
 from toynet.speed import images
 from toynet.training import loop, losses
@@ -72,7 +73,7 @@ def test_what_is_left_open_is_timed_once_and_kept(monkeypatch: pytest.MonkeyPatc
     assert [timing.setup for timing in entry.timings] == [
         setup("fp32"),
         setup("bf16"),
-        setup("bf16", "product"),
+        setup("bf16", "compiled"),
     ]
     assert all(timing.seconds > 0 for timing in entry.timings)
     monkeypatch.setattr(setups, "time_setups", None)
@@ -82,11 +83,11 @@ def test_what_is_left_open_is_timed_once_and_kept(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("no_timing")
 def test_known_times_decide_within_what_is_asked_for():
-    keep(recipe(), (setup("fp32"), 3.0), (setup("bf16"), 2.0), (setup("bf16", "product"), 1.0))
-    assert choose(recipe()).setup == setup("bf16", "product")
+    keep(recipe(), (setup("fp32"), 3.0), (setup("bf16"), 2.0), (setup("bf16", "compiled"), 1.0))
+    assert choose(recipe()).setup == setup("bf16", "compiled")
     assert choose(recipe(**{"train.kernels": "direct"})).setup == setup("bf16")
     assert choose(recipe(**{"train.precision": "fp32"})) == (setup("fp32"), "as asked for")
-    assert choose(recipe(**{"train.kernels": "product"})) == (setup("bf16", "product"), "as asked for")
+    assert choose(recipe(**{"train.kernels": "compiled"})) == (setup("bf16", "compiled"), "as asked for")
     elsewhere = recipe(**{"train.memory_format": "contiguous", "train.precision": "fp32"})
     assert choose(elsewhere).setup == setup("fp32", memory_format="contiguous")
 
@@ -94,12 +95,12 @@ def test_known_times_decide_within_what_is_asked_for():
 @pytest.mark.usefixtures("no_timing")
 def test_what_bench_chose_is_taken_where_it_fits():
     best = setup("bf16", memory_format="contiguous")
-    known = (setup("fp32"), 3.0), (setup("bf16"), 2.0), (setup("bf16", "product"), 1.0), (best, 0.5)
+    known = (setup("fp32"), 3.0), (setup("bf16"), 2.0), (setup("bf16", "compiled"), 1.0), (best, 0.5)
     keep(recipe(), *known, best=best)
     assert choose(recipe()) == (best, "chosen by toynet bench on this machine")
     assert choose(recipe(**{"train.precision": "bf16"})).setup == best
-    assert choose(recipe(**{"train.memory_format": "channels_last"})).setup == setup("bf16", "product")
-    assert choose(recipe(**{"train.kernels": "product"})).setup == setup("bf16", "product")
+    assert choose(recipe(**{"train.memory_format": "channels_last"})).setup == setup("bf16", "compiled")
+    assert choose(recipe(**{"train.kernels": "compiled"})).setup == setup("bf16", "compiled")
 
 
 @pytest.mark.usefixtures("no_timing", "free_threads")
@@ -168,14 +169,21 @@ def test_whatever_is_chosen_the_same_is_computed_but_for_rounding(dropout: str):
         assert value(setup("fp32", memory_format="contiguous")) != pytest.approx(plain, rel=2e-3)
 
 
-def test_products_are_considered_only_where_maps_are_small(monkeypatch: pytest.MonkeyPatch):
-    def kernels(card: DataCard) -> set[str]:
-        return {s.kernels for s in setups.options(recipe(), card, 1)}
+def test_compiled_kernels_are_considered_only_where_they_can_be_had(monkeypatch: pytest.MonkeyPatch):
+    def kernels() -> set[str]:
+        return {s.kernels for s in setups.options(recipe(), CARD, 1)}
 
-    assert kernels(CARD) == {"direct", "product"}
-    assert kernels(CARD.model_copy(update={"image_shape": (40, 40, 3)})) == {"direct"}
+    monkeypatch.setattr(setups, "obstacle", lambda: None)
+    assert kernels() == {"direct", "compiled"}
     monkeypatch.setattr(setups.precision, "device", lambda: "cuda")
-    assert kernels(CARD) == {"direct"}
+    assert kernels() == {"direct"}
+    monkeypatch.setattr(setups.precision, "device", lambda: "cpu")
+    monkeypatch.setattr(setups, "obstacle", lambda: "no C compiler")
+    assert kernels() == {"direct"}
+    with pytest.raises(
+        UsageError, match=r"train\.kernels=compiled cannot be had: no C compiler; set it to auto"
+    ):
+        setups.options(recipe(**{"train.kernels": "compiled"}), CARD, 1)
 
 
 def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch):
@@ -187,7 +195,7 @@ def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.usefixtures("no_timing", "free_threads")
 def test_a_run_uses_and_stores_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    keep(recipe(), best=setup("bf16", "product", threads=1))
+    keep(recipe(), best=setup("bf16", "compiled", threads=1))
     in_force: list[int] = []
     original = setups.subject.plan
 
@@ -200,11 +208,11 @@ def test_a_run_uses_and_stores_the_choice(tmp_path: Path, monkeypatch: pytest.Mo
     with on_threads(2):
         run = toynet.train("quick", name="chosen", overrides=TINY, root=tmp_path, reporter=notes)
         assert torch.get_num_threads() == 2
-    told = "set-up: bf16, product kernels, channels_last, 1 thread (chosen by toynet bench on this machine)"
+    told = "set-up: bf16, compiled kernels, channels_last, 1 thread (chosen by toynet bench on this machine)"
     assert told in notes.lines
     assert in_force == [1]
     stored = run.folder.recipe().train
-    assert (stored.precision, stored.kernels) == ("bf16", "product")
+    assert (stored.precision, stored.kernels) == ("bf16", "compiled")
     assert (stored.memory_format, stored.threads) == ("channels_last", 1)
     assert (run.result.precision, run.result.threads) == ("bf16", 1)
     assert json.loads((run.path / "environment.json").read_text())["threads"] == 1

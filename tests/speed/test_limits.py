@@ -41,7 +41,7 @@ def test_repetitions_keep_to_their_bounds():
     assert list(rounds(0, 2)) == [0, 1]
 
 
-@pytest.mark.parametrize("kernels", ["direct", "product"])
+@pytest.mark.parametrize("kernels", ["direct", "compiled"])
 @pytest.mark.parametrize("name", ["toynet12", "pure_resnet50"])
 def test_the_arithmetic_of_convolutions_is_what_torch_counts(kernels: str, name: str, monkeypatch):
     setup = Setup(precision="bf16", kernels=kernels, memory_format="channels_last", threads=1)

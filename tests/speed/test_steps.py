@@ -13,7 +13,7 @@ from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
 from toynet.training.setup import Setup, prepare
 
-SETUP = Setup(precision="bf16", kernels="product", memory_format="channels_last", threads=1)
+SETUP = Setup(precision="bf16", kernels="compiled", memory_format="channels_last", threads=1)
 CHANGES = {
     "model.name": "toynet12",
     "model.widths": [4, 4, 4, 4],

@@ -9,16 +9,16 @@ def setup(precision: str = "bf16", kernels: str = "direct", memory_format: str =
     return Setup(precision=precision, kernels=kernels, memory_format=memory_format, threads=1)
 
 
-FP32, BF16, PRODUCT, CONTIGUOUS = (
+FP32, BF16, COMPILED, CONTIGUOUS = (
     setup("fp32"),
     setup(),
-    setup(kernels="product"),
+    setup(kernels="compiled"),
     setup(memory_format="contiguous"),
 )
 
 
 def timings(**seconds: float) -> list[Timing]:
-    known = {"fp32": FP32, "bf16": BF16, "product": PRODUCT, "contiguous": CONTIGUOUS}
+    known = {"fp32": FP32, "bf16": BF16, "compiled": COMPILED, "contiguous": CONTIGUOUS}
     return [Timing(setup=known[name], seconds=value) for name, value in seconds.items()]
 
 
@@ -28,11 +28,11 @@ def timings(**seconds: float) -> list[Timing]:
         ({"fp32": 1.0, "bf16": 0.5}, BF16),
         ({"fp32": 1.0, "bf16": 0.97}, FP32),
         ({"fp32": 1.0, "bf16": 3.0}, FP32),
-        ({"fp32": 1.0, "bf16": 0.97, "product": 0.94}, PRODUCT),
-        ({"fp32": 1.0, "bf16": 0.5, "product": 0.495}, BF16),
-        ({"product": 0.4, "bf16": 0.5, "fp32": 1.0}, PRODUCT),
-        ({"bf16": 1.0, "contiguous": 0.99, "product": 0.97}, PRODUCT),
-        ({"bf16": 1.0, "contiguous": 0.9, "product": 0.97}, CONTIGUOUS),
+        ({"fp32": 1.0, "bf16": 0.97, "compiled": 0.94}, COMPILED),
+        ({"fp32": 1.0, "bf16": 0.5, "compiled": 0.495}, BF16),
+        ({"compiled": 0.4, "bf16": 0.5, "fp32": 1.0}, COMPILED),
+        ({"bf16": 1.0, "contiguous": 0.99, "compiled": 0.97}, COMPILED),
+        ({"bf16": 1.0, "contiguous": 0.9, "compiled": 0.97}, CONTIGUOUS),
     ],
 )
 def test_a_bolder_setup_must_be_clearly_faster(seconds: dict, expected: Setup):
@@ -43,7 +43,7 @@ class Stopwatch:
     """Step times by set-up, and a clock that they move."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **seconds: list[float]) -> None:
-        known = {"fp32": FP32, "bf16": BF16, "product": PRODUCT}
+        known = {"fp32": FP32, "bf16": BF16, "compiled": COMPILED}
         self.times = {known[name]: list(values) for name, values in seconds.items()}
         self.asked: list[Setup] = []
         self.now = 0.0
@@ -67,15 +67,15 @@ def test_the_best_of_five_rounds_in_turn_counts(monkeypatch):
 
 def test_what_is_hopeless_is_dropped_after_its_second_chance(monkeypatch):
     watch = Stopwatch(
-        monkeypatch, fp32=[0.9, 0.31], bf16=[0.4, 0.15, 0.1, 0.1, 0.1], product=[0.9, 0.2, 0.14, 0.1, 0.1]
+        monkeypatch, fp32=[0.9, 0.31], bf16=[0.4, 0.15, 0.1, 0.1, 0.1], compiled=[0.9, 0.2, 0.14, 0.1, 0.1]
     )
-    assert watch.race() == {FP32: 0.31, BF16: 0.1, PRODUCT: 0.1}
+    assert watch.race() == {FP32: 0.31, BF16: 0.1, COMPILED: 0.1}
     assert watch.asked.count(FP32) == 2
 
 
 def test_what_is_hopeless_beyond_doubt_gets_no_second_chance_where_steps_are_long(monkeypatch):
-    watch = Stopwatch(monkeypatch, fp32=[4.0], bf16=[1.1] * 3, product=[1.0] * 3)
-    assert watch.race() == {FP32: 4.0, BF16: 1.1, PRODUCT: 1.0}
+    watch = Stopwatch(monkeypatch, fp32=[4.0], bf16=[1.1] * 3, compiled=[1.0] * 3)
+    assert watch.race() == {FP32: 4.0, BF16: 1.1, COMPILED: 1.0}
 
 
 def test_a_race_ends_when_one_is_left(monkeypatch):
@@ -90,8 +90,8 @@ def test_long_steps_are_timed_three_times(monkeypatch):
 
 
 def test_the_reason_names_the_times():
-    found = explain(BF16, timings(fp32=1.0, bf16=0.45, product=0.5))
+    found = explain(BF16, timings(fp32=1.0, bf16=0.45, compiled=0.5))
     assert found == (
-        "a step takes 450 ms; 500 in bf16, product kernels, channels_last; "
+        "a step takes 450 ms; 500 in bf16, compiled kernels, channels_last; "
         "1000 in fp32, direct kernels, channels_last"
     )

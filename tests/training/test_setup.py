@@ -3,7 +3,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from toynet.models.products import SameConv
+from toynet.models.same import SameConv
 from toynet.training.setup import Setup, candidates, fits, on_threads, prepare, stated
 from toynet.training.spec import TrainSpec
 
@@ -14,8 +14,8 @@ def names(found: tuple[Setup, ...]) -> list[str]:
     return [setup.name.replace(" kernels", "") for setup in found]
 
 
-def possible(products: bool = True, formats: tuple[str, ...] = BOTH, **asked: object) -> list[str]:
-    return names(candidates(TrainSpec(**asked), 2, products=products, formats=formats))
+def possible(compiled: bool = True, formats: tuple[str, ...] = BOTH, **asked: object) -> list[str]:
+    return names(candidates(TrainSpec(**asked), 2, compiled=compiled, formats=formats))
 
 
 def test_everything_possible_is_a_candidate_from_the_plainest_on():
@@ -24,9 +24,9 @@ def test_everything_possible_is_a_candidate_from_the_plainest_on():
         "fp32, direct, contiguous",
         "bf16, direct, channels_last",
         "bf16, direct, contiguous",
-        "bf16, product, channels_last",
+        "bf16, compiled, channels_last",
     ]
-    found = candidates(TrainSpec(), 2, products=True, formats=BOTH)
+    found = candidates(TrainSpec(), 2, compiled=True, formats=BOTH)
     assert list(found) == sorted(found, key=lambda setup: setup.boldness)
     assert {setup.threads for setup in found} == {2}
 
@@ -36,8 +36,7 @@ def test_everything_possible_is_a_candidate_from_the_plainest_on():
     [
         ({"precision": "fp32"}, ["fp32, direct, channels_last", "fp32, direct, contiguous"]),
         ({"precision": "fp32", "memory_format": "contiguous"}, ["fp32, direct, contiguous"]),
-        ({"kernels": "product"}, ["bf16, product, channels_last"]),
-        ({"kernels": "product", "memory_format": "contiguous"}, ["bf16, product, contiguous"]),
+        ({"kernels": "compiled"}, ["bf16, compiled, channels_last"]),
         (
             {"kernels": "direct", "precision": "bf16", "memory_format": "channels_last"},
             ["bf16, direct, channels_last"],
@@ -46,16 +45,20 @@ def test_everything_possible_is_a_candidate_from_the_plainest_on():
 )
 def test_what_is_asked_for_is_all_there_is(asked: dict, expected: list[str]):
     assert possible(**asked) == expected
-    assert possible(products=False, **asked) == expected
+    assert possible(compiled=False, **asked) == expected
 
 
-def test_products_are_no_candidate_where_they_do_nothing():
-    assert not any("product" in name for name in possible(products=False))
+def test_compiled_kernels_are_no_candidate_where_there_are_none():
+    assert not any("compiled" in name for name in possible(compiled=False))
 
 
-def test_products_in_fp32_are_a_contradiction():
-    with pytest.raises(ValidationError, match="kernels=product needs bf16, not precision=fp32"):
-        TrainSpec(kernels="product", precision="fp32")
+@pytest.mark.parametrize(
+    ("key", "needed", "value"),
+    [("precision", "bf16", "fp32"), ("memory_format", "channels_last", "contiguous")],
+)
+def test_compiled_kernels_take_nothing_else(key: str, needed: str, value: str):
+    with pytest.raises(ValidationError, match=f"kernels=compiled needs {key}={needed}, not {value}"):
+        TrainSpec(kernels="compiled", **{key: value})
 
 
 def test_a_setup_fits_what_leaves_it_open():
@@ -64,7 +67,7 @@ def test_a_setup_fits_what_leaves_it_open():
     assert fits(setup, TrainSpec(precision="bf16", threads=2))
     for asked in (
         {"precision": "fp32"},
-        {"kernels": "product"},
+        {"kernels": "compiled"},
         {"memory_format": "contiguous"},
         {"threads": 1},
     ):
@@ -72,8 +75,8 @@ def test_a_setup_fits_what_leaves_it_open():
 
 
 def test_a_resolved_table_states_a_setup_and_another_does_not():
-    asked = {"precision": "bf16", "kernels": "product", "memory_format": "channels_last"}
-    assert str(stated(TrainSpec(**asked, threads=3))) == "bf16, product kernels, channels_last, 3 threads"
+    asked = {"precision": "bf16", "kernels": "compiled", "memory_format": "channels_last"}
+    assert str(stated(TrainSpec(**asked, threads=3))) == "bf16, compiled kernels, channels_last, 3 threads"
     assert stated(TrainSpec(**asked)).threads == torch.get_num_threads()
     for key in asked:
         with pytest.raises(ValueError, match="not been resolved"):
@@ -83,11 +86,11 @@ def test_a_resolved_table_states_a_setup_and_another_does_not():
 def test_a_model_takes_kernels_and_memory_order_and_gives_them_back():
     model = nn.Sequential(SameConv(4, 4), nn.Conv2d(4, 4, 3))
     weights = [layer.weight.detach().clone() for layer in model]
-    bold = Setup(precision="bf16", kernels="product", memory_format="channels_last", threads=1)
+    bold = Setup(precision="bf16", kernels="compiled", memory_format="channels_last", threads=1)
     plain = Setup(precision="fp32", kernels="direct", memory_format="contiguous", threads=1)
     for setup in (bold, plain, bold):
         prepare(model, setup)
-        assert model[0].product is (setup is bold)
+        assert model[0].compiled is (setup is bold)
         for layer, weight in zip(model, weights, strict=True):
             assert layer.weight.is_contiguous(memory_format=setup.layout)
             assert torch.equal(layer.weight, weight)

@@ -15,7 +15,7 @@ def describe() -> dict[str, Any]:
     """Processor, its vector extensions, cores, memory, system, and package versions. No names, no paths."""
     return {
         "processor": processor(),
-        "flags": [flag for flag in _TELLING_FLAGS if flag in _flags()],
+        "flags": [flag for flag in _TELLING_FLAGS if flag in flags()],
         "cores": os.cpu_count(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -73,7 +73,7 @@ def _core_ticks() -> tuple[int, int] | None:
     return ticks[3] + ticks[4], sum(ticks)
 
 
-def _flags() -> set[str]:
+def flags() -> set[str]:
     return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
 
 

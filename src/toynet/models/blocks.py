@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from toynet.models.architectures import BOTTLENECK_EXPANSION, Layer, Step, sequence
-from toynet.models.products import SIDE, SameConv
+from toynet.models.chain import Chain
+from toynet.models.same import SameConv
 from toynet.models.spec import Order, Shortcut
 
 NORM_EPSILON = 1.001e-5
@@ -24,11 +25,9 @@ NORM_MOMENTUM = 0.01
 """Weight of the newest batch; Keras calls the same thing momentum 0.99."""
 
 
-def conv(in_channels: int, out_channels: int, side: int, stride: int = 1) -> nn.Conv2d:
+def conv(in_channels: int, out_channels: int, side: int, stride: int = 1) -> SameConv:
     """A `side` x `side` convolution (1 or 3) without bias, padded as Keras' "same"."""
-    if side == SIDE:
-        return SameConv(in_channels, out_channels, stride)
-    return nn.Conv2d(in_channels, out_channels, side, stride=stride, bias=False)
+    return SameConv(in_channels, out_channels, side, stride)
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -66,7 +65,7 @@ def projection(kind: Shortcut, in_channels: int, out_channels: int, stride: int)
     layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv(in_channels, out_channels, 1, stride))
     if kind == "conv_bn":
         layers["norm"] = norm(out_channels)
-    return nn.Sequential(layers)
+    return Chain(layers)
 
 
 class ResidualBlock(nn.Module):
@@ -90,10 +89,8 @@ class ResidualBlock(nn.Module):
                 return norm(convolution.in_channels if order == "pre" else convolution.out_channels)
             return relu() if kind == "relu" else nn.Dropout(conv_dropout)
 
-        def part(steps: tuple[Step, ...]) -> nn.Sequential:
-            return nn.Sequential(
-                OrderedDict((f"{kind}{number}", layer(kind, number)) for kind, number in steps)
-            )
+        def part(steps: tuple[Step, ...]) -> Chain:
+            return Chain(OrderedDict((f"{kind}{number}", layer(kind, number)) for kind, number in steps))
 
         arranged = sequence(order, len(convs), dropout=conv_dropout > 0)
         self.entry = part(arranged.entry)
@@ -102,8 +99,8 @@ class ResidualBlock(nn.Module):
         self.exit = part(arranged.exit)
 
     def forward(self, maps: Tensor) -> Tensor:
-        opened = self.entry(maps)
-        carried = maps if self.shortcut is None else self.shortcut(opened)
+        opened, passed = self.entry.beside(maps)
+        carried = passed if self.shortcut is None else self.shortcut(opened)
         total: Tensor = self.exit(self.branch(opened) + carried)
         return total
 

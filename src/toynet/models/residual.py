@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from toynet.models.architectures import Architecture, ImageShape, Stack, architecture, plan
 from toynet.models.blocks import ResidualBlock, basic_convs, bottleneck_convs, norm, projection, relu
+from toynet.models.chain import Chain
 from toynet.models.headed import HeadedNet
 from toynet.models.spec import Head, ModelSpec
 
@@ -24,7 +25,7 @@ def residual_net(spec: ModelSpec, stem: nn.Module, *, classes: int, image_shape:
         )
     last = stacks[-1]
     if (spec.order or net.order) == "pre":
-        parts["final"] = nn.Sequential(OrderedDict(norm=norm(last.out_channels), relu=relu()))
+        parts["final"] = Chain(OrderedDict(norm=norm(last.out_channels), relu=relu()))
     parts["head"] = head(spec.head, last.out_channels, last.size, classes, spec.dropout)
     return HeadedNet(parts)
 

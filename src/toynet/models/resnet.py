@@ -12,6 +12,7 @@ from torch import nn
 
 from toynet.models.architectures import ImageShape, plan
 from toynet.models.blocks import norm
+from toynet.models.chain import Chain
 from toynet.models.headed import HeadedNet
 from toynet.models.residual import residual_net
 from toynet.models.spec import ModelSpec
@@ -20,5 +21,5 @@ from toynet.models.spec import ModelSpec
 def pure_resnet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> HeadedNet:
     """The PureResNet that `spec` names, for images of (height, width, channels)."""
     width = plan(spec, image_shape)[0].width
-    stem = nn.Sequential(OrderedDict(conv=nn.Conv2d(image_shape[2], width, 3, padding=1), norm=norm(width)))
+    stem = Chain(OrderedDict(conv=nn.Conv2d(image_shape[2], width, 3, padding=1), norm=norm(width)))
     return residual_net(spec, stem, classes=classes, image_shape=image_shape)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from toynet.models.architectures import ImageShape
+from toynet.models.chain import Chain
 from toynet.models.headed import HeadedNet
-from toynet.models.products import SameConv
+from toynet.models.same import SameConv
 from toynet.models.spec import ModelSpec
 from toynet.models.speedplan import PATCH, filters, plan
 
@@ -70,13 +71,13 @@ def speednet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> Heade
     return HeadedNet(parts)
 
 
-def group(in_channels: int, width: int) -> nn.Sequential:
+def group(in_channels: int, width: int) -> Chain:
     """(N, in_channels, H, W) -> (N, width, H/2, W/2), rounded down."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=SameConv(in_channels, width), pool=nn.MaxPool2d(2), norm1=norm(width), gelu1=nn.GELU()
     )
     layers |= OrderedDict(conv2=SameConv(width, width), norm2=norm(width), gelu2=nn.GELU())
-    return nn.Sequential(layers)
+    return Chain(layers)
 
 
 def norm(width: int) -> nn.BatchNorm2d:

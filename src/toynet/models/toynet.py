@@ -11,6 +11,7 @@ from torch import nn
 
 from toynet.models.architectures import ImageShape, architecture, plan
 from toynet.models.blocks import conv, norm, relu
+from toynet.models.chain import Chain
 from toynet.models.headed import HeadedNet
 from toynet.models.residual import residual_net
 from toynet.models.spec import ModelSpec
@@ -25,4 +26,4 @@ def toynet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> HeadedN
         stem |= {"norm": norm(width), "relu": relu()}
     if order == "relu_bn":
         stem |= {"relu": relu(), "norm": norm(width)}
-    return residual_net(spec, nn.Sequential(stem), classes=classes, image_shape=image_shape)
+    return residual_net(spec, Chain(stem), classes=classes, image_shape=image_shape)

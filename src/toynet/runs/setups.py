@@ -9,10 +9,10 @@ import torch
 
 from toynet.core import places
 from toynet.core.environment import busy_warning, fingerprint, usable_cores
+from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
+from toynet.kernels.build import obstacle
 from toynet.models import catalog
-from toynet.models.cost import cost
-from toynet.models.products import LARGEST_MAP, SameConv
 from toynet.runs import subject
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
@@ -74,7 +74,7 @@ def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
     """The set-up for `recipe`: what it asks for, and for the rest what is fastest.
 
     That is what `bench` chose on this machine, if it fits; else the fastest of fp32, bf16 and bf16 with
-    matrix products, on the threads asked for, those `bench` found best, or torch's own. The times are kept.
+    compiled kernels, on the threads asked for, those `bench` found best, or torch's own. The times are kept.
     """
     memory, key = memory_file(), memory_key(recipe, card)
     entry = recall(memory, key)
@@ -107,11 +107,17 @@ def options(recipe: Recipe, card: DataCard, threads: int) -> tuple[Setup, ...]:
 
     Dropout of whole maps draws in the order of their memory, so there the order is not ours to choose.
     """
-    products = precision.device() == "cpu" and _has_small_maps(recipe, card)
+    lacking = no_kernels()
+    if recipe.train.kernels == "compiled" and lacking:
+        raise UsageError(f"train.kernels=compiled cannot be had: {lacking}; set it to auto")
     orders: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
-    return candidates(
-        recipe.train, threads, products=products, formats=orders[:1] if recipe.model.conv_dropout else orders
-    )
+    formats = orders[:1] if recipe.model.conv_dropout else orders
+    return candidates(recipe.train, threads, compiled=not lacking, formats=formats)
+
+
+def no_kernels() -> str | None:
+    """Why there are no compiled kernels here; none where there are."""
+    return obstacle() if precision.device() == "cpu" else "they are for processors, not for a GPU"
 
 
 def memory_file() -> Path:
@@ -126,15 +132,3 @@ def memory_key(recipe: Recipe, card: DataCard) -> str:
     model = catalog.resolve(recipe.model).model_dump_json(exclude={"dropout"})
     size = recipe.train.micro_batch or recipe.train.batch_size
     return f"{fingerprint()} | {where} | {model} | {size}x{card.image_shape}"
-
-
-def _has_small_maps(recipe: Recipe, card: DataCard) -> bool:
-    """Whether any convolution of the model can be a matrix product."""
-    model = subject.build_model(recipe, card)
-    layers = dict(model.named_modules())
-    sizes = (
-        layer.output_shape[1:]
-        for layer in cost(model, card.image_shape).layers
-        if isinstance(layers[layer.path], SameConv)
-    )
-    return any(height * width <= LARGEST_MAP for height, width in sizes)

@@ -9,6 +9,7 @@ from toynet.runs import subject
 from toynet.runs.folder import RunFolder
 from toynet.training import checkpoints, precision
 from toynet.training.learner import Learner
+from toynet.training.setup import prepare, stated
 
 Which = Literal["last", "best"]
 
@@ -32,4 +33,6 @@ def load_model(folder: RunFolder, which: Which = "last") -> nn.Module:
     learner.restore(parts, state)
     if learner.average is not None:
         learner.average.write_into(model)
-    return model.to(precision.device())
+    model = model.to(precision.device())
+    prepare(model, stated(recipe.train))
+    return model

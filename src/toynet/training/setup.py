@@ -9,11 +9,11 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from toynet.core.records import Record
-from toynet.models.products import use_products
+from toynet.models.chain import use_compiled
 from toynet.training.precision import Precision
 from toynet.training.spec import TrainSpec
 
-Kernels = Literal["direct", "product"]
+Kernels = Literal["direct", "compiled"]
 MemoryFormat = Literal["channels_last", "contiguous"]
 
 _LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -24,7 +24,7 @@ class Setup(Record):
 
     precision: Precision
     kernels: Kernels
-    """`product`: convolutions of small maps as matrix products, see `models.products`."""
+    """`direct`: torch's; `compiled`: those of `toynet.kernels` where they apply."""
 
     memory_format: MemoryFormat
     """The order of images, maps and kernels in memory: (N, H, W, C) or (N, C, H, W)."""
@@ -39,11 +39,11 @@ class Setup(Record):
     @property
     def boldness(self) -> tuple[bool, ...]:
         """Orders set-ups from the plainest, whose arithmetic is the most exact, on."""
-        return self.precision == "bf16", self.kernels == "product", self.memory_format == "contiguous"
+        return self.precision == "bf16", self.kernels == "compiled", self.memory_format == "contiguous"
 
     @property
     def name(self) -> str:
-        """For people, without the threads: `bf16, product kernels, channels_last`."""
+        """For people, without the threads: `bf16, compiled kernels, channels_last`."""
         return f"{self.precision}, {self.kernels} kernels, {self.memory_format}"
 
     def __str__(self) -> str:
@@ -72,19 +72,19 @@ def fits(setup: Setup, spec: TrainSpec) -> bool:
 
 
 def candidates(
-    spec: TrainSpec, threads: int, *, products: bool, formats: tuple[MemoryFormat, ...]
+    spec: TrainSpec, threads: int, *, compiled: bool, formats: tuple[MemoryFormat, ...]
 ) -> tuple[Setup, ...]:
     """What may be chosen for `spec`, from the plainest to the boldest; at least one.
 
-    products: whether to consider matrix products where `spec` leaves the kernels at auto; they need bf16.
-    formats: the memory formats to consider where `spec` names none; products come with the first of them.
+    compiled: whether there are compiled kernels; they need bf16 and channels_last.
+    formats: the memory formats to consider where `spec` names none.
     """
     orders = formats if spec.memory_format == "auto" else (spec.memory_format,)
     precisions: tuple[Precision, ...] = ("fp32", "bf16")
     ways: list[tuple[Precision, Kernels, MemoryFormat]]
     ways = [(precision, "direct", order) for precision in precisions for order in orders]
-    if products or spec.kernels == "product":
-        ways.append(("bf16", "product", orders[0]))
+    if compiled or spec.kernels == "compiled":
+        ways.append(("bf16", "compiled", "channels_last"))
     setups = (
         Setup(precision=precision, kernels=kernels, memory_format=order, threads=threads)
         for precision, kernels, order in ways
@@ -94,7 +94,7 @@ def candidates(
 
 def prepare(model: nn.Module, setup: Setup) -> None:
     """Give `model` the kernels and the memory order of `setup`, in place."""
-    use_products(model, setup.kernels == "product")
+    use_compiled(model, setup.kernels == "compiled")
     convert_conv2d_weight_memory_format(model, setup.layout)
 
 

@@ -138,8 +138,9 @@ class TrainSpec(Settings):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`bf16`: autocast with fp32 weights. `auto`: whichever a timing on this machine finds faster."""
 
-    kernels: Literal["auto", "direct", "product"] = "auto"
-    """`product`: convolutions of small maps as matrix products, under bf16. `auto`: whichever is faster."""
+    kernels: Literal["auto", "direct", "compiled"] = "auto"
+    """`direct`: torch's own. `compiled`: what surrounds convolutions, and those of small maps, by functions
+    compiled on this machine; needs bf16 and channels_last. `auto`: whichever is faster."""
 
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
     """Order of images and kernels in memory. `auto`: what `bench` found faster, else channels_last."""
@@ -161,7 +162,11 @@ class TrainSpec(Settings):
     """Epochs between checkpoints."""
 
     @model_validator(mode="after")
-    def _products_are_taken_in_bf16(self) -> Self:
-        if self.kernels == "product" and self.precision == "fp32":
-            raise ValueError("kernels=product needs bf16, not precision=fp32; set one of them to auto")
+    def _compiled_kernels_fit(self) -> Self:
+        for key, value, needed in (
+            ("precision", self.precision, "bf16"),
+            ("memory_format", self.memory_format, "channels_last"),
+        ):
+            if self.kernels == "compiled" and value not in ("auto", needed):
+                raise ValueError(f"kernels=compiled needs {key}={needed}, not {value}; set one to auto")
         return self

@@ -1,0 +1,125 @@
+"""Compiles the C file of this package with the system's compiler, once, and loads it.
+
+The library is kept in the user's cache under a name that holds all it depends on. It uses the OpenMP
+runtime that torch has loaded, so that both share one set of threads: two of them would take the processor
+from each other. Only Linux is served; elsewhere, and without a compiler, torch's own functions do the work.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from torch import Tensor
+
+from toynet.core import places
+from toynet.core.environment import flags
+
+SOURCE = Path(__file__).with_name("maps.c")
+_FLAGS = ["-std=c11", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC"]
+if platform.machine() == "x86_64":
+    _FLAGS.append("-mprefer-vector-width=512")
+_COMPILERS = "cc", "gcc", "clang"
+_RUNTIMES = "libgomp", "libiomp5", "libomp"
+_TIMEOUT_S = 120
+
+
+class CannotBuild(Exception):
+    """Why there is no library on this machine."""
+
+
+def library() -> ctypes.CDLL:
+    """The compiled functions; takes about a second the first time on a machine.
+
+    Raises `CannotBuild` where they cannot be had.
+    """
+    found = _outcome()
+    if isinstance(found, CannotBuild):
+        raise found
+    return found
+
+
+def obstacle() -> str | None:
+    """Why `library` cannot be had on this machine; none where it can."""
+    found = _outcome()
+    return str(found) if isinstance(found, CannotBuild) else None
+
+
+@cache
+def _outcome() -> ctypes.CDLL | CannotBuild:
+    """Tried once in a process."""
+    try:
+        return _load()
+    except CannotBuild as error:
+        return error
+
+
+def _load() -> ctypes.CDLL:
+    if sys.platform != "linux":
+        raise CannotBuild("compiled kernels are made on Linux only")
+    compiler, runtime = _compiler(), _openmp_runtime()
+    source = SOURCE.read_bytes()
+    parts = [source, " ".join(_FLAGS), compiler, str(runtime), sorted(flags())]
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    path = places.cache_folder() / "kernels" / f"maps-{digest}.so"
+    if path.exists():
+        with suppress(OSError):  # damaged, or of another system: made anew
+            return ctypes.CDLL(str(path))
+    _compile(compiler, runtime, path)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CannotBuild(f"{path} does not load: {error}") from error
+
+
+def pointers(*tensors: Tensor | None) -> list[ctypes.c_void_p]:
+    """Where the tensors' numbers lie, for a call of `library`; the caller keeps the tensors alive."""
+    return [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
+
+
+def _compiler() -> str:
+    named = os.environ.get("CC")
+    found = shutil.which(named) if named else next(filter(None, map(shutil.which, _COMPILERS)), None)
+    if found is None:
+        what = f"CC={named} is not a program" if named else f"none of {', '.join(_COMPILERS)} is installed"
+        raise CannotBuild(f"no C compiler: {what}")
+    return found
+
+
+def _openmp_runtime() -> Path:
+    """The OpenMP library that this process has loaded, with torch."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        path = Path(line.split(maxsplit=5)[-1])
+        if path.name.startswith(_RUNTIMES) and ".so" in path.name:
+            return path
+    raise CannotBuild("torch has loaded no OpenMP library")
+
+
+def _compile(compiler: str, runtime: Path, target: Path) -> None:
+    """Compile to `target`, which appears complete or not at all."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            unit, made = Path(folder) / "maps.o", Path(folder) / "maps.so"
+            _call([compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(unit)])
+            _call([compiler, "-shared", str(unit), str(runtime), "-lm", "-o", str(made)])
+            made.replace(target)
+    except OSError as error:
+        raise CannotBuild(f"the compiled kernels cannot be kept: {error}") from error
+
+
+def _call(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise CannotBuild(f"{command[0]} took more than {_TIMEOUT_S} s") from error
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()
+        raise CannotBuild(f"{command[0]} failed: {reason[0] if reason else done.returncode}")

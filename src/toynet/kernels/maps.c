@@ -1,0 +1,469 @@
+/* Batch norm with the activation behind it, 2x2 max-pooling, and the patches under a convolution's windows, on
+ * bfloat16 maps in channels-last order.
+ *
+ * What surrounds a convolution is limited by memory, so every function here reads and writes each map as few
+ * times as its mathematics allows. Maps are flat arrays whose last, fastest axis is the channel. Sums are taken
+ * in blocks of float and added up in double, one partial sum per thread in the threads' order: the result
+ * depends on the number of threads, not on their timing.
+ *
+ * Plain C without headers of torch: compiled in about a second, called through ctypes. See kernels/build.py.
+ */
+#include <math.h>
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef uint16_t bf16;
+typedef int64_t index;
+
+enum activation { NONE = 0, RELU = 1, GELU = 2 };
+
+/* Channels are repeated up to about this many lanes, so that narrow maps vectorise as well as wide ones. */
+enum { LANES = 256, MOST_CHANNELS = 4096 };
+/* Elements that are summed in float before they are added to the sum in double. */
+enum { BLOCK = 1 << 16 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE float of_bits(uint32_t bits) {
+    float result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
+}
+
+INLINE uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+INLINE float widened(bf16 value) { return of_bits((uint32_t)value << 16); }
+
+/* To the nearest bfloat16, ties to even. */
+INLINE bf16 narrowed(float value) {
+    uint32_t bits = bits_of(value);
+    return (bf16)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/* exp(-value) for value >= 0, to about 1e-7 relative and never below 1e-18: subnormal numbers are slow. */
+INLINE float exp_minus(float value) {
+    float power = value * -1.44269504f;
+    power = power < -60.0f ? -60.0f : power;
+    float whole = (power + 12582912.0f) - 12582912.0f;
+    float part = (power - whole) * 0.69314718f;
+    float series = 1.0f + part * (1.0f + part * (0.5f + part * (0.16666667f + part * (0.041666668f
+                   + part * (0.0083333338f + part * 0.0013888889f)))));
+    return series * of_bits((uint32_t)((int32_t)whole + 127) << 23);
+}
+
+/* The normal distribution's cumulative probability, to 1e-7: Abramowitz and Stegun 7.1.26. `bell` receives
+ * exp(-z^2/2). */
+INLINE float normal_share(float z, float *bell) {
+    float size = fabsf(z) * 0.70710678f;
+    float t = 1.0f / (1.0f + 0.3275911f * size);
+    float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f
+                 + t * (-1.453152027f + t * 1.061405429f))));
+    *bell = exp_minus(size * size);
+    float beyond = 0.5f * tail * *bell;
+    return z < 0.0f ? beyond : 1.0f - beyond;
+}
+
+/* NaN passes, so that a diverged run shows. */
+INLINE float activated(float z, int activation) {
+    float bell;
+    if (activation == RELU) return z < 0.0f ? 0.0f : z;
+    if (activation == GELU) return z * normal_share(z, &bell);
+    return z;
+}
+
+/* The gradient by z from that by activated(z). */
+INLINE float through(float gradient, float z, int activation) {
+    float bell;
+    /* The mask is all ones where z > 0: compilers make a branch of a condition, which keeps a loop from being
+     * vectorised. */
+    if (activation == RELU) return of_bits(bits_of(gradient) & ~(uint32_t)((int32_t)(bits_of(z) - 1u) >> 31));
+    if (activation == GELU) {
+        float share = normal_share(z, &bell);
+        return gradient * (share + z * bell * 0.39894228f);
+    }
+    return gradient;
+}
+
+/* The part of `rows` rows that falls to this thread, in elements. */
+INLINE void portion(index rows, index channels, index *first, index *end) {
+    index threads = omp_get_num_threads(), mine = omp_get_thread_num();
+    *first = rows * mine / threads * channels;
+    *end = rows * (mine + 1) / threads * channels;
+}
+
+INLINE index lanes_of(index channels) {
+    index repeats = LANES / channels;
+    return channels * (repeats > 1 ? repeats : 1);
+}
+
+static void repeat(const float *from, float *to, index channels, index lanes) {
+    for (index lane = 0; lane < lanes; lane++) to[lane] = from[lane % channels];
+}
+
+static void add_lanes(float *sums, double *totals, index channels, index lanes) {
+    for (index lane = 0; lane < lanes; lane++) {
+        totals[lane % channels] += sums[lane];
+        sums[lane] = 0.0f;
+    }
+}
+
+/* totals[c] and totals[channels + c]: the sums of x - origin and of its square. */
+static void sum_squares(const bf16 *restrict x, index first, index end, index channels, index lanes,
+                        const float *restrict origin, double *totals) {
+    float sums[MOST_CHANNELS], squares[MOST_CHANNELS];
+    memset(sums, 0, sizeof(float) * lanes);
+    memset(squares, 0, sizeof(float) * lanes);
+    memset(totals, 0, sizeof(double) * 2 * channels);
+    index pending = 0;
+    for (index start = first; start < end; start += lanes) {
+        index count = end - start < lanes ? end - start : lanes;
+        const bf16 *restrict row = x + start;
+#pragma omp simd
+        for (index lane = 0; lane < count; lane++) {
+            float distance = widened(row[lane]) - origin[lane];
+            sums[lane] += distance;
+            squares[lane] += distance * distance;
+        }
+        pending += count;
+        if (pending >= BLOCK) {
+            add_lanes(sums, totals, channels, lanes);
+            add_lanes(squares, totals + channels, channels, lanes);
+            pending = 0;
+        }
+    }
+    add_lanes(sums, totals, channels, lanes);
+    add_lanes(squares, totals + channels, channels, lanes);
+}
+
+INLINE void apply(const bf16 *restrict x, bf16 *restrict y, index first, index end, index lanes,
+                  const float *restrict scale, const float *restrict shift, int activation) {
+    for (index start = first; start < end; start += lanes) {
+        index count = end - start < lanes ? end - start : lanes;
+        const bf16 *restrict row = x + start;
+        bf16 *restrict out = y + start;
+#pragma omp simd
+        for (index lane = 0; lane < count; lane++)
+            out[lane] = narrowed(activated(widened(row[lane]) * scale[lane] + shift[lane], activation));
+    }
+}
+
+static void apply_any(const bf16 *x, bf16 *y, index first, index end, index lanes, const float *scale,
+                      const float *shift, int activation) {
+    if (activation == RELU) apply(x, y, first, end, lanes, scale, shift, RELU);
+    else if (activation == GELU) apply(x, y, first, end, lanes, scale, shift, GELU);
+    else apply(x, y, first, end, lanes, scale, shift, NONE);
+}
+
+/* y = activation(x * scale + shift), the normalisation of evaluation. */
+void scale_shift(const bf16 *x, bf16 *y, index rows, index channels, const float *scale, const float *shift,
+                 int activation, int threads) {
+    index lanes = lanes_of(channels);
+    float scales[MOST_CHANNELS], shifts[MOST_CHANNELS];
+    repeat(scale, scales, channels, lanes);
+    repeat(shift, shifts, channels, lanes);
+#pragma omp parallel num_threads(threads)
+    {
+        index first, end;
+        portion(rows, channels, &first, &end);
+        apply_any(x, y, first, end, lanes, scales, shifts, activation);
+    }
+}
+
+/* y = activation(batch norm of x); `mean` and `inverse` (1 / standard deviation) are kept for the gradient,
+ * the moving averages take `momentum` of the batch's. `partial`: 2 * channels doubles for every thread. */
+void norm_forward(const bf16 *x, bf16 *y, index rows, index channels, const float *weight, const float *bias,
+                  float *moving_mean, float *moving_variance, float momentum, float epsilon, float *mean,
+                  float *inverse, double *partial, int activation, int threads) {
+    index lanes = lanes_of(channels);
+    float origin[MOST_CHANNELS], scale[MOST_CHANNELS], shift[MOST_CHANNELS];
+    for (index lane = 0; lane < lanes; lane++) origin[lane] = widened(x[lane % channels]);
+#pragma omp parallel num_threads(threads)
+    {
+        index first, end;
+        portion(rows, channels, &first, &end);
+        sum_squares(x, first, end, channels, lanes, origin, partial + 2 * channels * omp_get_thread_num());
+#pragma omp barrier
+#pragma omp single
+        {
+            for (index channel = 0; channel < channels; channel++) {
+                double sum = 0.0, squares = 0.0;
+                for (index thread = 0; thread < omp_get_num_threads(); thread++) {
+                    sum += partial[2 * channels * thread + channel];
+                    squares += partial[2 * channels * thread + channels + channel];
+                }
+                double offset = sum / rows, variance = squares / rows - offset * offset;
+                variance = variance < 0.0 ? 0.0 : variance;
+                mean[channel] = (float)(origin[channel] + offset);
+                inverse[channel] = (float)(1.0 / sqrt(variance + epsilon));
+                double unbiased = rows > 1 ? variance * rows / (rows - 1) : variance;
+                moving_mean[channel] += momentum * (mean[channel] - moving_mean[channel]);
+                moving_variance[channel] += momentum * ((float)unbiased - moving_variance[channel]);
+                scale[channel] = weight[channel] * inverse[channel];
+                shift[channel] = bias[channel] - mean[channel] * scale[channel];
+            }
+            for (index lane = channels; lane < lanes; lane++) {
+                scale[lane] = scale[lane % channels];
+                shift[lane] = shift[lane % channels];
+            }
+        }
+        apply_any(x, y, first, end, lanes, scale, shift, activation);
+    }
+}
+
+/* totals: the sums of the gradient before the activation, and of its product with x - mean. GELU's costs enough
+ * to be kept, in dx, for the second pass. */
+INLINE void sum_gradients(const bf16 *restrict x, const bf16 *restrict dy, bf16 *restrict dx, index first,
+                          index end, index channels, index lanes, const float *restrict scale,
+                          const float *restrict shift, const float *restrict mean, double *totals,
+                          int activation) {
+    float sums[MOST_CHANNELS], products[MOST_CHANNELS];
+    memset(sums, 0, sizeof(float) * lanes);
+    memset(products, 0, sizeof(float) * lanes);
+    memset(totals, 0, sizeof(double) * 2 * channels);
+    index pending = 0;
+    for (index start = first; start < end; start += lanes) {
+        index count = end - start < lanes ? end - start : lanes;
+        const bf16 *restrict row = x + start, *restrict by = dy + start;
+        bf16 *restrict out = dx + start;
+#pragma omp simd
+        for (index lane = 0; lane < count; lane++) {
+            float value = widened(row[lane]);
+            float gradient = through(widened(by[lane]), value * scale[lane] + shift[lane], activation);
+            if (activation == GELU) {
+                out[lane] = narrowed(gradient);
+                gradient = widened(out[lane]);
+            }
+            sums[lane] += gradient;
+            products[lane] += gradient * (value - mean[lane]);
+        }
+        pending += count;
+        if (pending >= BLOCK) {
+            add_lanes(sums, totals, channels, lanes);
+            add_lanes(products, totals + channels, channels, lanes);
+            pending = 0;
+        }
+    }
+    add_lanes(sums, totals, channels, lanes);
+    add_lanes(products, totals + channels, channels, lanes);
+}
+
+/* dx = gradient * scale + x * tilt + level, plus `past` where it is given. */
+INLINE void spread_gradients(const bf16 *restrict x, const bf16 *dy, const bf16 *past, bf16 *dx, index first,
+                             index end, index lanes, const float *restrict scale, const float *restrict shift,
+                             const float *restrict tilt, const float *restrict level, int activation) {
+    for (index start = first; start < end; start += lanes) {
+        index count = end - start < lanes ? end - start : lanes;
+        const bf16 *row = x + start, *by = dy + start;
+        bf16 *out = dx + start;
+#pragma omp simd
+        for (index lane = 0; lane < count; lane++) {
+            float value = widened(row[lane]);
+            float gradient = through(widened(by[lane]), value * scale[lane] + shift[lane], activation);
+            float result = gradient * scale[lane] + value * tilt[lane] + level[lane];
+            if (past) result += widened(past[start + lane]);
+            out[lane] = narrowed(result);
+        }
+    }
+}
+
+static void sum_gradients_any(const bf16 *x, const bf16 *dy, bf16 *dx, index first, index end, index channels,
+                              index lanes, const float *scale, const float *shift, const float *mean,
+                              double *totals, int activation) {
+    if (activation == RELU) sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, RELU);
+    else if (activation == GELU) sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, GELU);
+    else sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, NONE);
+}
+
+static void spread_gradients_any(const bf16 *x, const bf16 *dy, const bf16 *past, bf16 *dx, index first, index end, index lanes,
+                                 const float *scale, const float *shift, const float *tilt, const float *level,
+                                 int activation) {
+    const bf16 *by = activation == GELU ? dx : dy;
+    if (activation != RELU) activation = NONE;
+    if (activation == RELU && past)
+        spread_gradients(x, by, past, dx, first, end, lanes, scale, shift, tilt, level, RELU);
+    else if (activation == RELU)
+        spread_gradients(x, by, NULL, dx, first, end, lanes, scale, shift, tilt, level, RELU);
+    else if (past)
+        spread_gradients(x, by, past, dx, first, end, lanes, scale, shift, tilt, level, NONE);
+    else
+        spread_gradients(x, by, NULL, dx, first, end, lanes, scale, shift, tilt, level, NONE);
+}
+
+/* The gradients of norm_forward by x, weight and bias, from `dy`, that by y. `past` may be NULL; it is what
+ * comes to x by another way, and is added to dx. */
+void norm_backward(const bf16 *x, const bf16 *dy, const bf16 *past, bf16 *dx, index rows, index channels, const float *weight,
+                   const float *bias, const float *mean, const float *inverse, float *by_weight, float *by_bias,
+                   double *partial, int activation, int threads) {
+    index lanes = lanes_of(channels);
+    float means[MOST_CHANNELS], scale[MOST_CHANNELS], shift[MOST_CHANNELS];
+    float tilt[MOST_CHANNELS], level[MOST_CHANNELS];
+    for (index lane = 0; lane < lanes; lane++) {
+        index channel = lane % channels;
+        means[lane] = mean[channel];
+        scale[lane] = weight[channel] * inverse[channel];
+        shift[lane] = bias[channel] - mean[channel] * scale[lane];
+    }
+#pragma omp parallel num_threads(threads)
+    {
+        index first, end;
+        portion(rows, channels, &first, &end);
+        sum_gradients_any(x, dy, dx, first, end, channels, lanes, scale, shift, means,
+                          partial + 2 * channels * omp_get_thread_num(), activation);
+#pragma omp barrier
+#pragma omp single
+        {
+            for (index channel = 0; channel < channels; channel++) {
+                double sum = 0.0, product = 0.0;
+                for (index thread = 0; thread < omp_get_num_threads(); thread++) {
+                    sum += partial[2 * channels * thread + channel];
+                    product += partial[2 * channels * thread + channels + channel];
+                }
+                product *= inverse[channel];
+                by_bias[channel] = (float)sum;
+                by_weight[channel] = (float)product;
+                double slant = -(double)scale[channel] * inverse[channel] * product / rows;
+                tilt[channel] = (float)slant;
+                level[channel] = (float)(-scale[channel] * sum / rows - slant * mean[channel]);
+            }
+            for (index lane = channels; lane < lanes; lane++) {
+                tilt[lane] = tilt[lane % channels];
+                level[lane] = level[lane % channels];
+            }
+        }
+        spread_gradients_any(x, dy, past, dx, first, end, lanes, scale, shift, tilt, level, activation);
+    }
+}
+
+INLINE int larger(float value, float best) { return value > best || value != value; }
+
+/* The largest of every 2x2 window, and its place 0 to 3 in reading order, the first among equals. A last odd
+ * line of the input is left out. */
+void pool_forward(const bf16 *x, bf16 *y, uint8_t *place, index images, index height, index width,
+                  index channels, int threads) {
+    index tall = height / 2, wide = width / 2, line = width * channels;
+#pragma omp parallel for num_threads(threads)
+    for (index row = 0; row < images * tall; row++) {
+        const bf16 *above = x + (row / tall * height + row % tall * 2) * line;
+        for (index column = 0; column < wide; column++) {
+            const bf16 *restrict from = above + 2 * column * channels;
+            bf16 *restrict to = y + (row * wide + column) * channels;
+            uint8_t *restrict at = place + (row * wide + column) * channels;
+#pragma omp simd
+            for (index channel = 0; channel < channels; channel++) {
+                float best = widened(from[channel]);
+                uint8_t found = 0;
+                float right = widened(from[channel + channels]);
+                float below = widened(from[channel + line]), across = widened(from[channel + line + channels]);
+                found = larger(right, best) ? 1 : found;
+                best = larger(right, best) ? right : best;
+                found = larger(below, best) ? 2 : found;
+                best = larger(below, best) ? below : best;
+                found = larger(across, best) ? 3 : found;
+                best = larger(across, best) ? across : best;
+                to[channel] = narrowed(best);
+                at[channel] = found;
+            }
+        }
+    }
+}
+
+/* dx (images, height, width, channels) from dy, that by y: every entry goes to its window's place. */
+void pool_backward(const bf16 *dy, const uint8_t *place, bf16 *dx, index images, index height, index width,
+                   index channels, int threads) {
+    index tall = height / 2, wide = width / 2, line = width * channels;
+#pragma omp parallel for num_threads(threads)
+    for (index image = 0; image < images; image++) {
+        bf16 *all = dx + image * height * line;
+        for (index row = 0; row < tall; row++) {
+            bf16 *above = all + 2 * row * line;
+            for (index column = 0; column < wide; column++) {
+                index source = ((image * tall + row) * wide + column) * channels;
+                const bf16 *restrict by = dy + source;
+                const uint8_t *restrict at = place + source;
+                bf16 *restrict to = above + 2 * column * channels;
+#pragma omp simd
+                for (index channel = 0; channel < channels; channel++) {
+                    to[channel] = at[channel] == 0 ? by[channel] : 0;
+                    to[channel + channels] = at[channel] == 1 ? by[channel] : 0;
+                    to[channel + line] = at[channel] == 2 ? by[channel] : 0;
+                    to[channel + line + channels] = at[channel] == 3 ? by[channel] : 0;
+                }
+            }
+            if (width % 2) {
+                memset(above + (width - 1) * channels, 0, channels * sizeof(bf16));
+                memset(above + line + (width - 1) * channels, 0, channels * sizeof(bf16));
+            }
+        }
+        if (height % 2) memset(all + (height - 1) * line, 0, line * sizeof(bf16));
+    }
+}
+
+/* Geometry of a convolution: maps of height x width, tall x wide windows of side x side pixels, `stride` apart,
+ * the first one `top` and `left` pixels outside the map. */
+typedef struct {
+    index images, height, width, channels, tall, wide, side, stride, top, left;
+} windows;
+
+enum { MOST_PARTS = 9 };
+
+/* Every window as a row of side * side * channels numbers, by line, pixel and channel; zero outside the map. */
+void gather(const bf16 *x, bf16 *rows, const windows *w, int threads) {
+    index side = w->side, channels = w->channels, line = w->width * channels;
+#pragma omp parallel for num_threads(threads)
+    for (index output = 0; output < w->images * w->tall; output++) {
+        const bf16 *image = x + output / w->tall * w->height * line;
+        index top = output % w->tall * w->stride - w->top;
+        bf16 *to = rows + output * w->wide * side * side * channels;
+        for (index column = 0; column < w->wide; column++) {
+            index start = column * w->stride - w->left, end = start + side;
+            index first = start < 0 ? 0 : start, last = end > w->width ? w->width : end;
+            for (index row = top; row < top + side; row++, to += side * channels) {
+                if (row < 0 || row >= w->height) {
+                    memset(to, 0, side * channels * sizeof(bf16));
+                    continue;
+                }
+                memset(to, 0, (first - start) * channels * sizeof(bf16));
+                memcpy(to + (first - start) * channels, image + row * line + first * channels,
+                       (last - first) * channels * sizeof(bf16));
+                memset(to + (last - start) * channels, 0, (end - last) * channels * sizeof(bf16));
+            }
+        }
+    }
+}
+
+/* The converse: every pixel of dx is the sum of what the windows' rows hold for it. */
+void fold(const bf16 *rows, bf16 *dx, const windows *w, int threads) {
+    index side = w->side, channels = w->channels, line = w->width * channels;
+#pragma omp parallel for num_threads(threads)
+    for (index row = 0; row < w->images * w->height; row++) {
+        index image = row / w->height, y = row % w->height + w->top;
+        for (index column = 0; column < w->width; column++) {
+            const bf16 *parts[MOST_PARTS];
+            index count = 0, x = column + w->left;
+            for (index down = 0; down < side; down++)
+                for (index along = 0; along < side; along++) {
+                    index above = y - down, before = x - along;
+                    if (above < 0 || before < 0 || above % w->stride || before % w->stride) continue;
+                    index out_y = above / w->stride, out_x = before / w->stride;
+                    if (out_y >= w->tall || out_x >= w->wide) continue;
+                    index output = (image * w->tall + out_y) * w->wide + out_x;
+                    parts[count++] = rows + ((output * side + down) * side + along) * channels;
+                }
+            bf16 *restrict to = dx + row * line + column * channels;
+            for (index first = 0; first < channels; first += LANES) {
+                index size = channels - first < LANES ? channels - first : LANES;
+                float sums[LANES] = {0};
+                for (index part = 0; part < count; part++)
+#pragma omp simd
+                    for (index lane = 0; lane < size; lane++) sums[lane] += widened(parts[part][first + lane]);
+#pragma omp simd
+                for (index lane = 0; lane < size; lane++) to[first + lane] = narrowed(sums[lane]);
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+"""Layers one after another, which may pass through compiled functions two at a time."""
+
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from toynet.kernels import maps as compiled
+from toynet.kernels.build import obstacle
+from toynet.models.same import SameConv
+
+
+class Chain(nn.Sequential):
+    """`nn.Sequential` that takes batch norm with the activation behind it, and 2x2 max-pooling, in one go.
+
+    It does so once `use_compiled` switched it on, for bf16 maps in channels-last order on a CPU, while
+    training and in inference. Results differ by rounding only, but hooks on the layers are passed over.
+    """
+
+    compiled = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        layers = list(self)
+        while layers:
+            layer = layers.pop(0)
+            if self.compiled and _is_pool(layer) and compiled.takes(input):
+                input = compiled.max_pool(input)
+            elif self._can_norm(layer, input):
+                input = compiled.norm_act(input, layer, _pop_activation(layers))
+            else:
+                input = layer(input)
+        return input
+
+    def beside(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """The chain's result, and `input` itself to be carried past it, as a residual block does."""
+        first, *layers = list(self) or [nn.Identity()]
+        if self._can_norm(first, input):
+            activation = _pop_activation(layers)
+            if not layers:
+                return compiled.norm_act_beside(input, first, activation)
+        return self(input), input
+
+    def _can_norm(self, layer: nn.Module, maps: Tensor) -> TypeGuard[nn.BatchNorm2d]:
+        """Whether `layer` is a batch norm for a compiled function: in evaluation not one to learn through."""
+        if not (self.compiled and isinstance(layer, nn.BatchNorm2d) and compiled.takes(maps)):
+            return False
+        learns = maps.requires_grad or any(weight.requires_grad for weight in layer.parameters())
+        return layer.training or not (torch.is_grad_enabled() and learns)
+
+
+def use_compiled(model: nn.Module, wanted: bool) -> None:
+    """Let all of `model` use compiled functions, or not; without effect where they cannot be had."""
+    usable = wanted and obstacle() is None
+    for part in model.modules():
+        if isinstance(part, Chain | SameConv):
+            part.compiled = usable
+
+
+def _pop_activation(layers: list[nn.Module]) -> compiled.Activation:
+    """Take the activation off the front of `layers`, if that is one that a compiled function knows."""
+    match layers:
+        case [nn.ReLU(), *_]:
+            layers.pop(0)
+            return "relu"
+        case [nn.GELU(approximate="none"), *_]:
+            layers.pop(0)
+            return "gelu"
+    return "none"
+
+
+def _is_pool(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.MaxPool2d) and layer.kernel_size == 2 and layer.stride == 2

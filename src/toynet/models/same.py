@@ -1,0 +1,113 @@
+"""Convolutions padded as Keras' "same", which may pass through matrix products over gathered patches.
+
+A processor's convolution kernels are made for large maps at stride 1. On small maps, gathering the patch
+under every window into a row and multiplying once is faster, above all for the gradient by the kernel, and
+a 1x1 convolution at stride 2 is nothing else (results/small-maps.json). Results differ by rounding only.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
+
+from toynet.kernels.maps import takes
+from toynet.kernels.windows import Windows
+
+Way = Literal["library", "weight", "product"]
+"""By torch; by torch but for the gradient by the kernel; all as matrix products."""
+
+LARGEST_PRODUCT = {1: 16, 2: 64}
+"""By stride: the most outputs of a map for which everything is taken as a product."""
+
+LARGEST_WEIGHT_PRODUCT, FEWEST_WEIGHT_CHANNELS = 64, 128
+"""At stride 1, the most outputs and the fewest channels for the gradient by the kernel alone."""
+
+
+class SameConv(nn.Conv2d):
+    """Convolution without bias, `side` 1 or 3: (N, C, H, W) -> (N, K, H/stride, W/stride), rounded up.
+
+    At stride 2 an even side needs one line of padding in all, which goes to the bottom or right; torch's
+    own `padding=1` would put it at the top or left and look at other pixels. The padded copy takes 3 % of a
+    ToyNet14 step (bf16, two cores). A 4x4 kernel with a line of zeros, and padding by 2 with the first line
+    of outputs dropped, cost more over the three stacks.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, side: int = 3, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, side, stride=stride, padding=side // 2, bias=False)
+        self.compiled = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.compiled and self.training and takes(input):
+            windows = self.windows(input)
+            way = choose_way(windows, self.in_channels)
+            if way != "library":
+                kernel = self.weight.to(input.dtype)
+                result: Tensor = _Convolution.apply(input, kernel, windows, way)  # type: ignore[no-untyped-call]
+                return result
+        (top, bottom), (left, right) = self.lines(input)
+        if top == bottom and left == right:
+            return super().forward(input)
+        return F.conv2d(F.pad(input, (left, right, top, bottom)), self.weight, stride=self.stride)
+
+    def lines(self, maps: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Lines of zeros above and below, and left and right, of `maps`."""
+        side, stride = self.kernel_size[0], self.stride[0]
+        height, width = ((1, 1) if stride == 1 or length % 2 else (0, 1) for length in maps.shape[-2:])
+        return (height, width) if side == 3 else ((0, 0), (0, 0))
+
+    def windows(self, maps: Tensor) -> Windows:
+        """The patches of `maps` that the outputs look at."""
+        stride = self.stride[0]
+        tall, wide = (-(-length // stride) for length in maps.shape[-2:])
+        (top, _), (left, _) = self.lines(maps)
+        return Windows(tall, wide, side=self.kernel_size[0], stride=stride, top=top, left=left)
+
+
+def choose_way(windows: Windows, channels: int) -> Way:
+    """The fastest way to a convolution of these windows over maps of `channels`, as measured."""
+    outputs = windows.tall * windows.wide
+    if windows.side == 1:
+        return "library" if windows.stride == 1 else "product"
+    if outputs <= LARGEST_PRODUCT[windows.stride]:
+        return "product"
+    few = windows.stride == 1 and outputs <= LARGEST_WEIGHT_PRODUCT
+    return "weight" if few and channels >= FEWEST_WEIGHT_CHANNELS else "library"
+
+
+class _Convolution(torch.autograd.Function):
+    """The convolution of bf16 maps (N, C, H, W) with a kernel (K, C, side, side), by way of products."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, windows: Windows, way: Way) -> Tensor:
+        ctx.save_for_backward(maps, weight)
+        ctx.windows, ctx.way = windows, way
+        if way == "weight":
+            return F.conv2d(maps, weight, padding=windows.top)
+        shape = len(maps), len(weight), windows.tall, windows.wide
+        result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
+        rows = result.permute(0, 2, 3, 1).view(-1, len(weight))
+        torch.mm(windows.gather(maps), _matrix(weight).t(), out=rows)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        maps, weight = ctx.saved_tensors
+        windows = ctx.windows
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        rows = gradient.permute(0, 2, 3, 1).reshape(-1, len(weight))
+        by_maps = by_weight = None
+        if ctx.needs_input_grad[1]:
+            product = rows.t() @ windows.gather(maps)
+            by_weight = product.view(len(weight), windows.side, windows.side, -1).permute(0, 3, 1, 2)
+        if ctx.needs_input_grad[0] and ctx.way == "product":
+            by_maps = windows.fold(rows @ _matrix(weight), maps.shape)
+        elif ctx.needs_input_grad[0]:
+            by_maps = conv2d_input(maps.shape, weight, gradient, padding=windows.top)  # type: ignore[no-untyped-call]
+        return by_maps, by_weight, None, None
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """A kernel (K, C, side, side) as (K, side side C)."""
+    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)

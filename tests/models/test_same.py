@@ -1,0 +1,96 @@
+import pytest
+import torch
+
+from toynet.kernels.build import obstacle
+from toynet.kernels.windows import Windows
+from toynet.models import same
+from toynet.models.same import SameConv, choose_way
+
+needs_kernels = pytest.mark.skipif(obstacle() is not None, reason=f"no compiled kernels: {obstacle()}")
+
+SHAPES = [
+    # channels in, out, height, width, side, stride, way
+    (16, 32, 4, 4, 3, 1, "product"),
+    (16, 8, 3, 5, 3, 1, "product"),
+    (8, 8, 1, 1, 3, 1, "product"),
+    (16, 32, 8, 8, 3, 2, "product"),
+    (16, 32, 7, 5, 3, 2, "product"),
+    (16, 32, 6, 7, 3, 2, "product"),
+    (8, 8, 2, 2, 3, 2, "product"),
+    (12, 24, 8, 8, 1, 2, "product"),
+    (12, 24, 7, 9, 1, 2, "product"),
+    (128, 32, 8, 7, 3, 1, "weight"),
+    (16, 32, 8, 8, 3, 1, "library"),
+    (8, 16, 32, 32, 3, 2, "library"),
+    (8, 16, 4, 4, 1, 1, "library"),
+]
+
+
+def draw(*shape: int) -> torch.Tensor:
+    return torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last)
+
+
+def both_ways(layer, maps, gradient, compiled):
+    """Output and gradients by maps and weight, under autocast."""
+    layer.compiled = compiled
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = layer(maps)
+    return out.detach(), *torch.autograd.grad(out, (maps, layer.weight), gradient)
+
+
+@needs_kernels
+@pytest.mark.parametrize(("channels", "filters", "height", "width", "side", "stride", "way"), SHAPES)
+def test_every_way_is_the_convolution_and_its_gradients(channels, filters, height, width, side, stride, way):
+    torch.manual_seed(0)
+    maps = draw(6, channels, height, width).requires_grad_()
+    layer = SameConv(channels, filters, side, stride)
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight.bfloat16())
+    assert choose_way(layer.windows(maps), channels) == way
+    exact = layer(maps.float())
+    gradient = draw(*exact.shape)
+    references = exact.detach(), *torch.autograd.grad(exact, (maps, layer.weight), gradient.float())
+    for compiled in (True, False):
+        found = both_ways(layer, maps, gradient, compiled)
+        for name, ours, reference in zip(("output", "maps", "weight"), found, references, strict=True):
+            error = float((ours.float() - reference.float()).norm() / reference.float().norm())
+            assert error < 5e-3, f"{name}: {error:.1e} is more than bf16 rounding"
+
+
+@needs_kernels
+@pytest.mark.parametrize("case", ["not switched on", "evaluating", "fp32"])
+def test_other_passes_are_left_to_the_library(case: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Windows, "gather", None)
+    layer = SameConv(8, 8)
+    layer.compiled = case != "not switched on"
+    layer.train(case != "evaluating")
+    maps = draw(2, 8, 4, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=case != "fp32"):
+        layer(maps.float() if case == "fp32" else maps)
+
+
+@needs_kernels
+def test_frozen_maps_or_weight_need_no_gradient():
+    for channels, side in ((8, 4), (128, 8)):
+        layer = SameConv(channels, 8)
+        layer.compiled = True
+        maps = draw(2, channels, side, side)
+        layer(maps).sum().backward()
+        assert maps.grad is None
+        assert layer.weight.grad.shape == layer.weight.shape
+        layer.weight.requires_grad_(False)
+        maps.requires_grad_()
+        layer(maps).sum().backward()
+        assert maps.grad.shape == maps.shape
+
+
+def test_one_pixel_windows_are_never_padded():
+    layer = SameConv(3, 3, side=1, stride=2)
+    assert layer.lines(torch.empty(1, 3, 6, 7)) == ((0, 0), (0, 0))
+    maps = torch.randn(1, 3, 6, 7)
+    expected = torch.einsum("kc,nchw->nkhw", layer.weight[:, :, 0, 0], maps[:, :, ::2, ::2])
+    torch.testing.assert_close(layer(maps), expected)
+
+
+def test_the_ways_have_names_of_their_own():
+    assert set(same.Way.__args__) == {case[-1] for case in SHAPES}
