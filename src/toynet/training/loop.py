@@ -26,6 +26,7 @@ from toynet.training.freezing import freeze
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
 from toynet.training.precision import arithmetic
+from toynet.training.resolution import shrink
 from toynet.training.setup import Setup
 from toynet.training.spec import LossSpec, OptimSpec, ScheduleSpec, TrainSpec
 
@@ -88,8 +89,10 @@ def train(
             started = time.perf_counter()
             images, labels = load(data, indices[rows])
             images, labels = pipeline.augment(plan.augment, images, labels, draws, rows, classes=plan.classes)
+            progress = state.step / (spec.epochs * steps_per_epoch)
+            images = shrink(images, spec.small, progress)
             torch.manual_seed(derive(spec.seed, "dropout", state.step))
-            freeze(model, spec.freeze, state.step / (spec.epochs * steps_per_epoch))
+            freeze(model, spec.freeze, progress)
             optimizers.set_rate(learner.optimizers, rate, state.step, state.plateau.factor)
             loss, correct = forward_backward(
                 model, loss_function, images, labels, plan.setup, spec.micro_batch

@@ -127,6 +127,14 @@ class ScheduleSpec(Settings):
         return self
 
 
+class SmallSpec(Settings):
+    """Smaller images in the first part of training."""
+
+    side_px: Annotated[int, Field(ge=8, le=1024)] = 24
+    until: Share = 0.5
+    """The share of training after which images have their full size."""
+
+
 class TrainSpec(Settings):
     """The loop itself."""
 
@@ -150,6 +158,9 @@ class TrainSpec(Settings):
 
     freeze: dict[str, Share] = Field(default_factory=dict)
     """Parts of the model, such as `group1`, and the share of training after which each stops learning."""
+
+    small: SmallSpec | None = None
+    """Average images down to `side_px` for the first part of training; off by default."""
 
     ema: Fraction = 0.0
     """Decay per step of an average of the weights, which is then what is evaluated; 0 is off."""
