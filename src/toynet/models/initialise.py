@@ -1,10 +1,12 @@
 """First weights, drawn as Keras draws the report's: Glorot-uniform convolutions, He-normal dense layers.
 
-Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852). Every parameter has a random stream of its own,
+Glorot and Bengio 2010; He et al. 2015 (arXiv:1502.01852). A layer may change its own afterwards, in a
+method `start`. Every parameter has a random stream of its own,
 named after it, so adding, removing or resizing one layer never moves another layer's first weights.
 """
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,13 @@ from toynet.core.seeds import derive
 
 TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of a unit normal cut off at 2."""
+
+
+@runtime_checkable
+class Starting(Protocol):
+    """A layer that changes the first weights that it was given."""
+
+    def start(self) -> None: ...
 
 
 def initialise(model: nn.Module, seed: int) -> None:
@@ -34,6 +43,8 @@ def initialise(model: nn.Module, seed: int) -> None:
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+        if isinstance(layer, Starting):
+            layer.start()
 
 
 def glorot_uniform(weight: Tensor, generator: torch.Generator) -> None:

@@ -3,8 +3,8 @@
     whiten 2x2, GELU -> three groups of [conv, max-pool 2x2, BN, GELU, conv, BN, GELU] -> global max -> dense
 
 After airbench (Keller Jordan 2024, arXiv:2404.00498), and the whitened first layer of Page's and tysam's
-speed recipes before it. Deviations: widths are free, batch norm has torch's epsilon, the head is an
-ordinary dense layer without bias and without airbench's scale of 1/9.
+speed recipes before it. Deviations: widths are free, batch norm has torch's epsilon, and the head starts
+at zero where airbench divides logits by the number of features.
 """
 
 from collections import OrderedDict
@@ -49,6 +49,26 @@ class Whitening(nn.Conv2d):
         self.weight.copy_(torch.cat([scaled * signs, -scaled * signs]))
 
 
+class PassingConv(SameConv):
+    """3x3 convolution whose first filters pass its input on at the start, one channel each."""
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """As far as there are filters."""
+        nn.init.dirac_(self.weight[: self.in_channels])
+
+
+class ZeroDense(nn.Linear):
+    """Dense layer without bias that starts at zero: no class is preferred."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(features, classes, bias=False)
+
+    def start(self) -> None:
+        """Forget what was drawn."""
+        nn.init.zeros_(self.weight)
+
+
 class GlobalMaxPool(nn.Module):
     """The largest value of every map: (N, C, H, W) -> (N, C)."""
 
@@ -66,7 +86,7 @@ def speednet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> Heade
     head: OrderedDict[str, nn.Module] = OrderedDict(pool=GlobalMaxPool())
     if spec.dropout:
         head["dropout"] = nn.Dropout(spec.dropout)
-    head["dense"] = nn.Linear(groups[-1].width, classes, bias=False)
+    head["dense"] = ZeroDense(groups[-1].width, classes)
     parts["head"] = nn.Sequential(head)
     return HeadedNet(parts)
 
@@ -74,9 +94,9 @@ def speednet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> Heade
 def group(in_channels: int, width: int) -> Chain:
     """(N, in_channels, H, W) -> (N, width, H/2, W/2), rounded down."""
     layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=SameConv(in_channels, width), pool=nn.MaxPool2d(2), norm1=norm(width), gelu1=nn.GELU()
+        conv1=PassingConv(in_channels, width), pool=nn.MaxPool2d(2), norm1=norm(width), gelu1=nn.GELU()
     )
-    layers |= OrderedDict(conv2=SameConv(width, width), norm2=norm(width), gelu2=nn.GELU())
+    layers |= OrderedDict(conv2=PassingConv(width, width), norm2=norm(width), gelu2=nn.GELU())
     return Chain(layers)
 
 
