@@ -62,10 +62,21 @@ def test_whitening_is_a_function_of_the_images_and_never_learns():
     speednet.whiten(second, images.clone())
     assert torch.equal(first.whiten.conv.weight, second.whiten.conv.weight)
     before = first.whiten.conv.weight.clone()
-    first(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    first.features(torch.randn(4, 3, 32, 32)).square().sum().backward()
     assert first.whiten.conv.weight.grad is None
     assert first.whiten.conv.bias.grad.abs().sum() > 0
     assert torch.equal(first.whiten.conv.weight, before)
+
+
+def test_convolutions_start_by_passing_channels_on_and_the_head_prefers_no_class():
+    model = make(widths=(32, 16, 24))
+    images = torch.randn(2, 24, 9, 9)
+    assert torch.equal(model.group1.conv1(images)[:, :24], images), "32 filters pass 24 channels"
+    assert model.group1.conv1.weight[24:].std() > 0.01
+    maps = torch.randn(2, 32, 9, 9)
+    assert torch.equal(model.group2.conv1(maps), maps[:, :16]), "16 filters pass what they can"
+    assert not model.head.dense.weight.any()
+    assert not model(torch.randn(2, 3, 32, 32)).any()
 
 
 def test_features_enter_the_head():

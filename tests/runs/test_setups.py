@@ -175,8 +175,13 @@ def test_compiled_kernels_are_considered_only_where_they_can_be_had(monkeypatch:
 
     monkeypatch.setattr(setups, "obstacle", lambda: None)
     assert kernels() == {"direct", "compiled"}
-    monkeypatch.setattr(setups.precision, "device", lambda: "cuda")
+    monkeypatch.setattr(setups, "obstacle", lambda: "no C compiler")
+    monkeypatch.setattr(setups.precision, "device", lambda: "mps")
     assert kernels() == {"direct"}
+    monkeypatch.setattr(setups.precision, "device", lambda: "cuda")
+    for triton in (True, None):
+        monkeypatch.setattr(setups, "find_spec", lambda name, found=triton: found)
+        assert kernels() == ({"direct", "compiled"} if triton else {"direct"})
     monkeypatch.setattr(setups.precision, "device", lambda: "cpu")
     monkeypatch.setattr(setups, "obstacle", lambda: "no C compiler")
     assert kernels() == {"direct"}

@@ -4,6 +4,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from toynet.models.same import SameConv
+from toynet.training import setup as setup_room
 from toynet.training.setup import Setup, candidates, fits, on_threads, prepare, stated
 from toynet.training.spec import TrainSpec
 
@@ -94,6 +95,20 @@ def test_a_model_takes_kernels_and_memory_order_and_gives_them_back():
         for layer, weight in zip(model, weights, strict=True):
             assert layer.weight.is_contiguous(memory_format=setup.layout)
             assert torch.equal(layer.weight, weight)
+
+
+def test_on_a_gpu_the_model_is_compiled_by_torch(monkeypatch: pytest.MonkeyPatch):
+    """Without a GPU: that the call is made there and nowhere else."""
+    bold = Setup(precision="bf16", kernels="compiled", memory_format="channels_last", threads=1)
+    calls = []
+    for gpu in (True, False):
+        for setup in (bold, bold.model_copy(update={"kernels": "direct"})):
+            monkeypatch.setattr(setup_room, "_on_gpu", lambda model, gpu=gpu: gpu)
+            model = nn.Sequential(SameConv(4, 4))
+            monkeypatch.setattr(model, "compile", lambda made=(gpu, setup.kernels): calls.append(made))
+            prepare(model, setup)
+            assert not (gpu and model[0].compiled)
+    assert calls == [(True, "compiled")]
 
 
 def test_threads_are_given_back():

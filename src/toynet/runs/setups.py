@@ -2,10 +2,13 @@
 
 import os
 import time
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from toynet.core import places
 from toynet.core.environment import busy_warning, fingerprint, usable_cores
@@ -20,7 +23,7 @@ from toynet.training import losses, precision
 from toynet.training.choice import explain, fastest, time_setups
 from toynet.training.loop import forward_backward
 from toynet.training.remembered import recall, remember
-from toynet.training.setup import MemoryFormat, Setup, candidates, on_threads, prepare
+from toynet.training.setup import Kernels, MemoryFormat, Setup, candidates, on_threads, prepare
 
 _THREAD_VARIABLES = "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 
@@ -43,17 +46,19 @@ class Trial:
         height, width, channels = card.image_shape
         count = images or recipe.train.micro_batch or recipe.train.batch_size
         noise = torch.Generator().manual_seed(0)
-        self._model = subject.build_model(recipe, card).to(device)
+        self._build = partial(subject.build_model, recipe, card)
+        self._models: dict[Kernels, nn.Module] = {}
         self._images = torch.randn(count, channels, height, width, generator=noise).to(device)
         self._labels = torch.zeros(count, dtype=torch.int64, device=device)
         self._loss = losses.build(recipe.loss)
 
     def seconds(self, setup: Setup, micro_batch: int | None = None) -> float:
         """One pass forward and backward in `setup`, in pieces of `micro_batch` images."""
-        prepare(self._model, setup)
+        model = self._models.setdefault(setup.kernels, self._build().to(self._images.device))
+        prepare(model, setup)
         with on_threads(setup.threads):
             started = time.perf_counter()
-            forward_backward(self._model, self._loss, self._images, self._labels, setup, micro_batch)
+            forward_backward(model, self._loss, self._images, self._labels, setup, micro_batch)
             return time.perf_counter() - started
 
 
@@ -117,7 +122,10 @@ def options(recipe: Recipe, card: DataCard, threads: int) -> tuple[Setup, ...]:
 
 def no_kernels() -> str | None:
     """Why there are no compiled kernels here; none where there are."""
-    return obstacle() if precision.device() == "cpu" else "they are for processors, not for a GPU"
+    device = precision.device()
+    if device == "cuda":
+        return None if find_spec("triton") else "torch.compile needs Triton, which is not installed"
+    return obstacle() if device == "cpu" else f"there are none for {device}"
 
 
 def memory_file() -> Path:

@@ -18,7 +18,9 @@ def device() -> str:
 
 @contextmanager
 def arithmetic(precision: Precision, device_type: str) -> Iterator[None]:
-    """bf16 autocast over fp32 weights, or plain fp32."""
+    """bf16 autocast over fp32 weights, or fp32; on CUDA its products may be TF32."""
+    if device_type == "cuda" and precision == "fp32":
+        torch.set_float32_matmul_precision("high")
     context = torch.autocast(device_type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
     with context:
         yield

@@ -24,7 +24,7 @@ class Setup(Record):
 
     precision: Precision
     kernels: Kernels
-    """`direct`: torch's; `compiled`: those of `toynet.kernels` where they apply."""
+    """`direct`: torch's; `compiled`: `toynet.kernels` where they apply, `torch.compile` on CUDA."""
 
     memory_format: MemoryFormat
     """The order of images, maps and kernels in memory: (N, H, W, C) or (N, C, H, W)."""
@@ -93,9 +93,19 @@ def candidates(
 
 
 def prepare(model: nn.Module, setup: Setup) -> None:
-    """Give `model` the kernels and the memory order of `setup`, in place."""
-    use_compiled(model, setup.kernels == "compiled")
+    """Give `model` the kernels and the memory order of `setup`, in place.
+
+    On a GPU compiled kernels are those of `torch.compile`, which cannot be taken back.
+    """
+    compiled, on_gpu = setup.kernels == "compiled", _on_gpu(model)
+    use_compiled(model, compiled and not on_gpu)
+    if compiled and on_gpu:
+        model.compile()
     convert_conv2d_weight_memory_format(model, setup.layout)
+
+
+def _on_gpu(model: nn.Module) -> bool:
+    return any(parameter.device.type != "cpu" for parameter in model.parameters())
 
 
 @contextmanager
