@@ -1,0 +1,151 @@
+"""A recipe's score over seeds: python benchmarks/seeds.py fast --seeds 5
+
+Trains the recipe on the real CIFAR-10 with seeds 0, 1, ..., one after the other, each with the command that a
+user would type and in a process of its own, and measures the machine's bf16 matrix product before and after
+each. Cost is what the whole command took, from its start to its end, times that rate: data, training,
+evaluation and pictures. Writes results/RECIPE/: every seed's records, and a table. A seed that is finished is
+not trained again; one that broke off goes on. Needs CIFAR-10 in $TOYNET_DATA, and an otherwise idle machine
+for the cost to mean anything.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from toynet.core.environment import describe
+from toynet.core.files import read_json, write_atomic, write_json
+
+HERE = Path(__file__).resolve().parent
+TOYNET = Path(sys.executable).with_name("toynet")
+KEPT = "recipe.toml", "result.json", "metrics.jsonl", "environment.json"
+RATE = """
+import json, sys
+import torch
+from toynet.speed.limits import limits
+torch.set_num_threads(int(sys.argv[1]))
+print(json.dumps(limits("cpu", seconds=4.0).bf16_gflops))
+"""
+
+
+def main() -> None:
+    asked = arguments()
+    folder = HERE.parent / "results" / asked.recipe
+    for seed in range(asked.seeds):
+        kept = folder / f"seed{seed}"
+        if not (kept / "result.json").exists():
+            train(asked, seed, kept)
+    rows = [read_json(folder / f"seed{seed}" / "cost.json") for seed in range(asked.seeds)]
+    write_atomic(folder / "README.md", page(asked.recipe, rows))
+    print((folder / "README.md").read_text())
+
+
+def train(asked: argparse.Namespace, seed: int, kept: Path) -> None:
+    """One seed, from the command to its records in `kept`."""
+    run = asked.runs / f"{asked.recipe}-seed{seed}"
+    command = [str(TOYNET), "train", asked.recipe, "--seed", str(seed), "--name", run.name]
+    command += ["--threads", str(asked.threads), *(["--resume"] if run.exists() else [])]
+    before, started = rate(asked.threads), time.perf_counter()
+    subprocess.run(command, check=True, env=os.environ | {"TOYNET_RUNS": str(asked.runs)})
+    wall_s = time.perf_counter() - started
+    after = rate(asked.threads)
+    result: dict[str, Any] = read_json(run / "result.json")
+    gflops = (before + after) / 2
+    cost = {
+        "command": " ".join(["toynet", *command[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "seed": seed,
+        "test_accuracy": result["test_accuracy"],
+        "test_loss": result["test_loss"],
+        "epochs": result["epochs"],
+        "parameters": result["parameters"],
+        "train_s": result["train_s"],
+        "wall_s": wall_s,
+        "resumed": "--resume" in command,
+        "bf16_gflops": {"before": before, "after": after},
+        "operations": wall_s * gflops * 1e9,
+        "environment": describe(),
+    }
+    kept.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        shutil.copyfile(run / name, kept / name)
+    write_json(kept / "cost.json", cost)
+
+
+def rate(threads: int) -> float:
+    """GFLOP/s of the machine's bf16 matrix product."""
+    done = subprocess.run(
+        [sys.executable, "-c", RATE, str(threads)], stdout=subprocess.PIPE, check=True, text=True
+    )
+    found: float = json.loads(done.stdout)
+    return round(found, 1)
+
+
+def page(recipe: str, rows: list[dict[str, Any]]) -> str:
+    """All seeds in a table, under their mean."""
+    first = rows[0]
+    scores = [100 * row["test_accuracy"] for row in rows]
+    mean, spread = statistics.mean(scores), statistics.stdev(scores)
+    reach = stats.t.ppf(0.975, len(rows) - 1) * spread / len(rows) ** 0.5
+    about = first["environment"]
+    versions = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
+    lines = [
+        f"# `{recipe}` over {len(rows)} seeds",
+        "",
+        f"Test accuracy **{mean:.2f} %**, 95 % interval of the mean {mean - reach:.2f} to {mean + reach:.2f} "
+        f"(t, over seeds on this test set), standard deviation {spread:.2f}. "
+        f"{first['epochs']} epochs, {first['parameters']:,} parameters. "
+        "All seeds are shown; each read the test images once.",
+        "",
+        f"Wall time of the whole command {statistics.mean(row['wall_s'] for row in rows):.0f} s, "
+        f"training alone {statistics.mean(row['train_s'] for row in rows):.0f} s; "
+        f"wall time x bf16 product {statistics.mean(row['operations'] for row in rows):.2e} operations.",
+        "",
+        "| seed | test accuracy % | test loss | training s | whole command s | bf16 GFLOP/s | operations |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        before, after = row["bf16_gflops"].values()
+        resumed = " (resumed: time of the last part)" if row["resumed"] else ""
+        lines.append(
+            f"| {row['seed']} | {100 * row['test_accuracy']:.2f} | {row['test_loss']:.4f} | "
+            f"{row['train_s']:.0f} | {row['wall_s']:.0f}{resumed} | {before:,.0f}, {after:,.0f} | "
+            f"{row['operations']:.2e} |"
+        )
+    lines += [
+        "",
+        f"`python benchmarks/seeds.py {recipe} --seeds {len(rows)}`; each seed by `{first['command']}`. "
+        f"{first['date']}, commit {first['commit']}, {about['processor']}, {about['cores']} cores, "
+        f"{versions}. Recipe, metrics, result and environment of each seed are beside this file.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, stdout=subprocess.PIPE, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the run folders go")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
