@@ -4,8 +4,8 @@ Trains the recipe on the real CIFAR-10 with seeds 0, 1, ..., one after the other
 user would type and in a process of its own, and measures the machine's bf16 matrix product before and after
 each. Cost is what the whole command took, from its start to its end, times that rate: data, training,
 evaluation and pictures. Writes results/RECIPE/: every seed's records, and a table. A seed that is finished is
-not trained again; one that broke off goes on. Needs CIFAR-10 in $TOYNET_DATA, and an otherwise idle machine
-for the cost to mean anything.
+not trained again, and one that broke off goes on; the cost of either is left out. Needs CIFAR-10 in
+$TOYNET_DATA, and an otherwise idle machine for the cost to mean anything.
 """
 
 import argparse
@@ -55,10 +55,9 @@ def train(asked: argparse.Namespace, seed: int, kept: Path) -> None:
     command += ["--threads", str(asked.threads), *(["--resume"] if run.exists() else [])]
     before, started = rate(asked.threads), time.perf_counter()
     subprocess.run(command, check=True, env=os.environ | {"TOYNET_RUNS": str(asked.runs)})
-    wall_s = time.perf_counter() - started
+    wall_s = None if "--resume" in command else time.perf_counter() - started
     after = rate(asked.threads)
     result: dict[str, Any] = read_json(run / "result.json")
-    gflops = (before + after) / 2
     cost = {
         "command": " ".join(["toynet", *command[1:]]),
         "date": time.strftime("%Y-%m-%d"),
@@ -70,9 +69,9 @@ def train(asked: argparse.Namespace, seed: int, kept: Path) -> None:
         "parameters": result["parameters"],
         "train_s": result["train_s"],
         "wall_s": wall_s,
-        "resumed": "--resume" in command,
+        "threads": result["threads"],
         "bf16_gflops": {"before": before, "after": after},
-        "operations": wall_s * gflops * 1e9,
+        "operations": wall_s and wall_s * (before + after) / 2 * 1e9,
         "environment": describe(),
     }
     kept.mkdir(parents=True, exist_ok=True)
@@ -106,20 +105,19 @@ def page(recipe: str, rows: list[dict[str, Any]]) -> str:
         f"{first['epochs']} epochs, {first['parameters']:,} parameters. "
         "All seeds are shown; each read the test images once.",
         "",
-        f"Wall time of the whole command {statistics.mean(row['wall_s'] for row in rows):.0f} s, "
-        f"training alone {statistics.mean(row['train_s'] for row in rows):.0f} s; "
-        f"wall time x bf16 product {statistics.mean(row['operations'] for row in rows):.2e} operations.",
+        f"Wall time of the whole command {mean_of(rows, 'wall_s', '.0f')} s, training alone "
+        f"{mean_of(rows, 'train_s', '.0f')} s; wall time x bf16 product "
+        f"{mean_of(rows, 'operations', '.2e')} operations.",
         "",
-        "| seed | test accuracy % | test loss | training s | whole command s | bf16 GFLOP/s | operations |",
-        "|---|---|---|---|---|---|---|",
+        "| seed | test accuracy % | test loss | threads | training s | in all s | bf16 GF/s | operations |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         before, after = row["bf16_gflops"].values()
-        resumed = " (resumed: time of the last part)" if row["resumed"] else ""
         lines.append(
             f"| {row['seed']} | {100 * row['test_accuracy']:.2f} | {row['test_loss']:.4f} | "
-            f"{row['train_s']:.0f} | {row['wall_s']:.0f}{resumed} | {before:,.0f}, {after:,.0f} | "
-            f"{row['operations']:.2e} |"
+            f"{row['threads']} | {row['train_s']:.0f} | {mean_of([row], 'wall_s', '.0f')} | "
+            f"{before:,.0f}, {after:,.0f} | {mean_of([row], 'operations', '.2e')} |"
         )
     lines += [
         "",
@@ -129,6 +127,12 @@ def page(recipe: str, rows: list[dict[str, Any]]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def mean_of(rows: list[dict[str, Any]], key: str, form: str) -> str:
+    """The mean of what was measured."""
+    known = [row[key] for row in rows if row[key] is not None]
+    return format(statistics.mean(known), form) if known else "not measured"
 
 
 def commit() -> str:
