@@ -53,10 +53,12 @@ def train(asked: argparse.Namespace, seed: int, kept: Path) -> None:
     run = asked.runs / f"{asked.recipe}-seed{seed}"
     command = [str(TOYNET), "train", asked.recipe, "--seed", str(seed), "--name", run.name]
     command += ["--threads", str(asked.threads), *(["--resume"] if run.exists() else [])]
-    before, started = rate(asked.threads), time.perf_counter()
+    begun = run.exists()
+    before = None if begun else rate(asked.threads)
+    started = time.perf_counter()
     subprocess.run(command, check=True, env=os.environ | {"TOYNET_RUNS": str(asked.runs)})
-    wall_s = None if "--resume" in command else time.perf_counter() - started
-    after = rate(asked.threads)
+    wall_s = None if begun else time.perf_counter() - started
+    after = None if begun else rate(asked.threads)
     result: dict[str, Any] = read_json(run / "result.json")
     cost = {
         "command": " ".join(["toynet", *command[1:]]),
@@ -70,8 +72,8 @@ def train(asked: argparse.Namespace, seed: int, kept: Path) -> None:
         "train_s": result["train_s"],
         "wall_s": wall_s,
         "threads": result["threads"],
-        "bf16_gflops": {"before": before, "after": after},
-        "operations": wall_s and wall_s * (before + after) / 2 * 1e9,
+        "bf16_gflops": [before, after],
+        "operations": wall_s * (before + after) / 2 * 1e9 if wall_s and before and after else None,
         "environment": describe(),
     }
     kept.mkdir(parents=True, exist_ok=True)
@@ -105,19 +107,17 @@ def page(recipe: str, rows: list[dict[str, Any]]) -> str:
         f"{first['epochs']} epochs, {first['parameters']:,} parameters. "
         "All seeds are shown; each read the test images once.",
         "",
-        f"Wall time of the whole command {mean_of(rows, 'wall_s', '.0f')} s, training alone "
-        f"{mean_of(rows, 'train_s', '.0f')} s; wall time x bf16 product "
-        f"{mean_of(rows, 'operations', '.2e')} operations.",
+        cost(rows),
         "",
         "| seed | test accuracy % | test loss | threads | training s | in all s | bf16 GF/s | operations |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        before, after = row["bf16_gflops"].values()
+        rates = ", ".join(f"{rate:,.0f}" for rate in row["bf16_gflops"] if rate) or "not measured"
         lines.append(
             f"| {row['seed']} | {100 * row['test_accuracy']:.2f} | {row['test_loss']:.4f} | "
             f"{row['threads']} | {row['train_s']:.0f} | {mean_of([row], 'wall_s', '.0f')} | "
-            f"{before:,.0f}, {after:,.0f} | {mean_of([row], 'operations', '.2e')} |"
+            f"{rates} | {mean_of([row], 'operations', '.2e')} |"
         )
     lines += [
         "",
@@ -127,6 +127,20 @@ def page(recipe: str, rows: list[dict[str, Any]]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def cost(rows: list[dict[str, Any]]) -> str:
+    """What a seed took, in one line."""
+    if all(row["operations"] is None for row in rows):
+        return (
+            "Cost was not measured: the seeds were trained before, beside other work, "
+            "and training seconds hold what they waited."
+        )
+    return (
+        f"Wall time of the whole command {mean_of(rows, 'wall_s', '.0f')} s, training alone "
+        f"{mean_of(rows, 'train_s', '.0f')} s; wall time x bf16 product "
+        f"{mean_of(rows, 'operations', '.2e')} operations."
+    )
 
 
 def mean_of(rows: list[dict[str, Any]], key: str, form: str) -> str:
