@@ -68,8 +68,9 @@ def compare(
 
 def _default_margin(table: Table, plan: Plan) -> float:
     """From the control's first look: a margin must not move while an arm waits for its verdict."""
-    first = sequential.looks(plan, len(table.scores[table.control]))[0]
-    return verdicts.margin_for(float(np.nanmean(table.scores[table.control][:first])))
+    scores = table.scores[table.control]
+    first = scores[: sequential.looks(plan, len(scores))[0]]
+    return verdicts.margin_for(float(np.nanmean(first if np.isfinite(first).any() else scores)))
 
 
 def _checked_margin(margin: float) -> float:

@@ -20,6 +20,8 @@ from toynet.stats.records import Plan
 WANTED = 0.8
 MOST_SEEDS = 10_000
 
+_HOPELESS = 1e4  # times sigma: what no plan would call an effect
+
 
 def detection(effect: float, error: float, *, df: int, critical: float) -> float:
     """The chance that `critical` standard errors around an estimate exclude zero on the side of `effect`.
@@ -57,13 +59,15 @@ def visible(
     rho: float = 0.0,
     wanted: float = WANTED,
 ) -> float:
-    """The effect that a plan tells from zero with chance `wanted`."""
+    """The effect that a plan tells from zero with chance `wanted`; infinite where it can tell none."""
 
     def short(effect: float) -> float:
         return wanted - power(effect, sigma=sigma, seeds=seeds, plan=plan, variants=variants, rho=rho)
 
     high = sigma
     while short(high) > 0:
+        if high > _HOPELESS * sigma:
+            return np.inf
         high *= 2
     return float(brentq(short, 0, high, xtol=1e-4 * sigma))
 
@@ -94,7 +98,9 @@ def outlook(*, sigma: float, seeds: int, plan: Plan = "fixed", variants: int = 1
         (visible(sigma=sigma, seeds=look, plan=plan, variants=variants, rho=rho), look)
         for look in sorted({looks[0], looks[-1]})
     ]
-    parts = ", ".join(f"{effect:.2f} pp at {look} seeds" for effect, look in seen)
+    parts = ", ".join(
+        f"{'nothing' if np.isinf(effect) else f'{effect:.2f} pp'} at {look} seeds" for effect, look in seen
+    )
     return f"with sigma {sigma:.2f} this plan can see {parts}"
 
 

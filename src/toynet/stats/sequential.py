@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from toynet.stats import intervals
-from toynet.stats.records import Interval, Plan
+from toynet.stats.records import Plan
 
 LEVEL = 0.05
 LOOKS = (5, 8, 12, 20)
@@ -53,23 +53,19 @@ def critical(plan: Plan, *, variants: int, seeds: int, df: int, pooled: bool) ->
     return of_kind(variants, df, level(plan))
 
 
-def stops(interval: Interval, margin: float) -> bool:
-    """Whether a variant needs no more seeds: it excludes zero, or holds nothing that matters."""
-    excludes_zero = interval.low > 0 or interval.high < 0
-    return excludes_zero or (interval.low >= -margin and interval.high <= margin)
-
-
-def e_value(t: float, seeds: int) -> float:
-    """Evidence against "no difference" that may be looked at after every seed.
+def log_e_value(t: float, seeds: int) -> float:
+    """Log of the evidence against "no difference" in a paired t-statistic, for looking after every seed.
 
     The t-statistic's e-process with a Gaussian mixture: Wang & Ramdas (arXiv 2310.03722). If nothing differs,
-    the chance that it ever reaches 1 / a is at most a.
+    the chance that it ever reaches log(1 / a) is at most a.
     """
-    return float(np.exp(_log_e(t, seeds)))
+    g, df = 1 + seeds * _PRIOR**2, seeds - 1
+    growth = np.log1p(t**2 / df) - np.log1p(t**2 / (df * g))
+    return float(seeds / 2 * growth - np.log(g) / 2)
 
 
 def e_critical(seeds: int, level: float) -> float:
-    """The |t| from which `e_value` is 1 / level or more; infinite where no t is enough yet."""
+    """The |t| from which the e-value is 1 / level or more; infinite where no t is enough yet."""
     g = 1 + seeds * _PRIOR**2
     r = (np.sqrt(g) / level) ** (2 / seeds)
     return float(np.sqrt((seeds - 1) * (r - 1) / (1 - r / g))) if r < g else np.inf
@@ -78,11 +74,5 @@ def e_critical(seeds: int, level: float) -> float:
 def p_value(plan: Plan, t: float, *, seeds: int, df: int) -> float:
     """Unadjusted two-sided p of a t-statistic; of `open`, valid at whatever time one looks."""
     if plan == "open":
-        return float(min(1.0, np.exp(-_log_e(t, seeds))))
+        return float(min(1.0, np.exp(-log_e_value(t, seeds))))
     return float(2 * stdtr(df, -abs(t)))
-
-
-def _log_e(t: float, seeds: int) -> float:
-    g, df = 1 + seeds * _PRIOR**2, seeds - 1
-    growth = np.log1p(t**2 / df) - np.log1p(t**2 / (df * g))
-    return float(seeds / 2 * growth - np.log(g) / 2)
