@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PEERS := .venv-peers/bin
 
-.PHONY: demo test lint bench-peers clean
+.PHONY: demo test lint proof-stats bench-peers clean
 
 demo: $(READY)
 	$(BIN)/toynet train quick
@@ -17,6 +17,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Are the verdicts right as often as they say? Ten minutes of one core, into results/stats/.
+proof-stats: $(READY)
+	$(BIN)/python benchmarks/proof_stats.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

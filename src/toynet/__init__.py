@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toynet import stats
     from toynet.api import Evaluation, Run, bench, diagnose, evaluate, open_run, preview, train
     from toynet.core.errors import ToyNetError
     from toynet.runs.recipe import Recipe
@@ -26,9 +27,11 @@ __all__ = [
     "evaluate",
     "open_run",
     "preview",
+    "stats",
     "train",
 ]
 
+_ROOMS = {"stats"}
 _HOMES = {
     "BenchResult": "toynet.speed.records",
     "Recipe": "toynet.runs.recipe",
@@ -40,6 +43,8 @@ def __getattr__(name: str) -> Any:
     """Import on first use, so that `toynet --help` need not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module 'toynet' has no attribute {name!r}")
+    if name in _ROOMS:
+        return import_module(f"toynet.{name}")
     return getattr(import_module(_HOMES.get(name, "toynet.api")), name)
 
 
