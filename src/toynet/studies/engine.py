@@ -75,9 +75,9 @@ class Engine:
     ) -> None:
         """Make all runs, in order as processes become free; `record` each as it ends, from this thread.
 
-        A run that diverges or fails is recorded as such. One whose process dies is begun again once. Raises
-        `Interrupted` when `stopped` says so, after every process has saved its run; `ToyNetError` where the
-        disk refuses.
+        A run that diverges or breaks is recorded as such. One whose process dies is begun again once. Raises
+        `Interrupted` when `stopped` says so, after every process has saved its run; `ToyNetError` for what
+        a user must mend first, such as a full disk.
         """
         waiting, attempts = deque(jobs), dict.fromkeys(range(len(jobs)), 0)
         numbers = {id(job): number for number, job in enumerate(jobs)}
@@ -199,6 +199,8 @@ def _make(job: Job) -> Entry | ToyNetError:
         return Entry(arm=job.arm, seed=job.seed, outcome="diverged", reason=str(error))
     except Interrupted:
         raise
+    except ToyNetError as error:
+        return error
     except OSError as error:
         return ToyNetError(f"{job.path}: {error.strerror or error}")
     except Exception as error:
