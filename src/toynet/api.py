@@ -26,6 +26,9 @@ from toynet.runs.recipe import Recipe
 from toynet.speed.bench import MOST_SECONDS
 from toynet.speed.bench import bench as measure
 from toynet.speed.records import BenchResult
+from toynet.studies.analysis import Findings
+from toynet.studies.conduct import Audience, StudyFolder, conduct
+from toynet.studies.spec import StudySpec
 from toynet.training import precision
 
 
@@ -90,6 +93,39 @@ def train(
     path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
     result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run)
     return Run(RunFolder(path), result)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study on disk, and what all its runs say."""
+
+    folder: StudyFolder
+    findings: Findings
+
+
+def study(
+    study: str,
+    *,
+    seeds: int | str | None = None,
+    jobs: int | None = None,
+    name: str | None = None,
+    resume: bool = False,
+    data: str | None = None,
+    root: Path | None = None,
+    data_root: Path | None = None,
+    audience: Audience | None = None,
+) -> Study:
+    """Carry out a study, by name or TOML path, in a folder below `root` (`$TOYNET_STUDIES`, else ./studies).
+
+    `seeds` takes the place of the file's. `jobs` runs go on at once, by default one for each core, in
+    processes of their own: call it below `if __name__ == "__main__"`. Raises `ToyNetError` and its kinds.
+    """
+    spec = StudySpec.load(study, {"seeds": seeds})
+    path = (root or places.studies_folder()) / check_name(name or spec.name)
+    findings = conduct(
+        spec, path, jobs=jobs, resume=resume, data=data, data_root=data_root, audience=audience
+    )
+    return Study(StudyFolder(path), findings)
 
 
 def open_run(run: str | Path | Run, *, root: Path | None = None) -> Run:

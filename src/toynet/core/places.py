@@ -11,6 +11,11 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("toynet", appauthor=False))
 
 
+def studies_folder() -> Path:
+    """`$TOYNET_STUDIES`, else `./studies`."""
+    return Path(os.environ.get("TOYNET_STUDIES") or "studies")
+
+
 def runs_folder() -> Path:
     """`$TOYNET_RUNS`, else `./runs`."""
     return Path(os.environ.get("TOYNET_RUNS") or "runs")

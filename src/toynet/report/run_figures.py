@@ -17,7 +17,8 @@ def draw_run(folder: RunFolder) -> list[Path]:
     figures.mkdir(exist_ok=True)
     recipe, arrays = folder.recipe(), folder.predictions()
     classes = [str(name) for name in arrays["classes"]]
-    logits, labels, rows = arrays["test_logits"], arrays["test_labels"], arrays["gallery_rows"]
+    part = "test" if "test_logits" in arrays else "val"
+    logits, labels, rows = arrays[f"{part}_logits"], arrays[f"{part}_labels"], arrays["gallery_rows"]
     probabilities = np.exp(log_softmax(logits))
     table = confusion(logits, labels)
     title = f"{recipe.name}, {recipe.model.name} on {recipe.data.name}, seed {recipe.train.seed}"

@@ -44,9 +44,15 @@ class Scores(NamedTuple):
 
 
 def start(
-    recipe: Recipe, path: Path, *, data_root: Path | None, reporter: Reporter, illustrate: Illustrate
+    recipe: Recipe,
+    path: Path,
+    *,
+    data_root: Path | None,
+    reporter: Reporter,
+    illustrate: Illustrate,
+    about: Subject | None = None,
 ) -> RunResult:
-    """Run `recipe` into a new folder at `path`.
+    """Run `recipe` into a new folder at `path`; `about` is what it is about, where that is known already.
 
     Nothing is created before images and model are known to be usable. Raises `UsageError` or `DataError`
     for a request that cannot be run, `Diverged` after recording it, `Interrupted` after saving.
@@ -55,7 +61,7 @@ def start(
     check_free(path)
     reads.check_ledger(path.parent)
     recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
-    about = subject.read(recipe, data_root, reporter)
+    about = about or subject.read(recipe, data_root, reporter)
     freezing.check(subject.build_model(recipe, about.card), recipe.train.freeze)
     recipe = setups.resolve(recipe, about.card, reporter)
     with on_threads(stated(recipe.train).threads):
@@ -72,6 +78,7 @@ def resume(
     data_root: Path | None,
     reporter: Reporter,
     illustrate: Illustrate,
+    about: Subject | None = None,
 ) -> RunResult:
     """Go on with an unfinished run as if it had not stopped; a finished one is returned as it is.
 
@@ -85,7 +92,7 @@ def resume(
             reporter.note(f"run {folder.name} is finished already")
             return finished
         recipe = folder.recipe()
-        about = subject.read(recipe, data_root, reporter)
+        about = about or subject.read(recipe, data_root, reporter)
         check_same_images(folder, about)
         _note_other_machine(folder, reporter)
         return _run(folder, recipe, about, reporter, illustrate)
@@ -160,34 +167,35 @@ def _record(
 def _evaluate(
     folder: RunFolder, recipe: Recipe, about: Subject, learner: Learner, reporter: Reporter
 ) -> Scores:
-    """Score the final weights, test once; leave `predictions.npz` and `activations.json` behind."""
+    """Score the final weights, on test once or not at all; leave predictions and activations behind."""
     model, device = learner.model, precision.device()
     if learner.average is not None:
         learner.average.write_into(model)
     logits = partial(subject.classifier(recipe, about.card, device), model)
-    test, val = about.dataset.test, about.split.val
-    reads_so_far = reads.log_test_read(
-        folder.path.parent, digest=about.card.test_digest, run=folder.name, verb="train"
-    )
-    reporter.note(f"final evaluation; these test images have now been read {times(reads_so_far)} from here")
-    test_logits = logits(test.images)
-    chosen = _gallery(test_logits, test.labels, recipe.train.seed)
-    arrays: dict[str, Any] = {
-        "test_logits": test_logits,
-        "test_labels": test.labels,
-        "gallery_rows": chosen,
-        "gallery_images": test.images[chosen],
-        "classes": np.array(about.card.classes),
-    }
-    val_score = None
-    if val is not None:
-        arrays |= {"val_logits": logits(val.images), "val_labels": val.labels}
-        val_score = metrics.measure(arrays["val_logits"], val.labels)
+    val, parts = about.split.val, {"val": about.split.val}
+    if recipe.eval.test:
+        reads_so_far = reads.log_test_read(
+            folder.path.parent, digest=about.card.test_digest, run=folder.name, verb="train"
+        )
+        reporter.note(
+            f"final evaluation; these test images have now been read {times(reads_so_far)} from here"
+        )
+        parts["test"] = about.dataset.test
+    arrays: dict[str, Any] = {"classes": np.array(about.card.classes)}
+    scores: dict[str, metrics.Metrics] = {}
+    for name, part in parts.items():
+        if part is not None:
+            found = logits(part.images)
+            scores[name] = metrics.measure(found, part.labels)
+            chosen = _gallery(found, part.labels, recipe.train.seed)
+            arrays |= {f"{name}_logits": found, f"{name}_labels": part.labels}
+            # Of the last part: test where it is scored.
+            arrays |= {"gallery_rows": chosen, "gallery_images": part.images[chosen]}
     write_atomic_with(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
     sample = torch.from_numpy((val or about.split.train).images[:_ACTIVATION_IMAGES]).to(device)
     layers = activations.activation_summary(model, subject.standardiser(about.card, device)(sample))
     write_json(folder.path / "activations.json", [layer.model_dump(mode="json") for layer in layers])
-    return Scores(val_score, metrics.measure(test_logits, test.labels))
+    return Scores(scores.get("val"), scores.get("test"))
 
 
 def _gallery(logits: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

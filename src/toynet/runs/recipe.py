@@ -41,6 +41,8 @@ class Recipe(Record):
         needs = {"train.early_stop": self.train.early_stop, "schedule.plateau": self.schedule.plateau}
         for key in (key for key, value in needs.items() if value and self.data.protocol == "full"):
             raise ValueError(f"{key} reads validation scores, and data.protocol=full has none")
+        if not self.eval.test and self.data.protocol == "full":
+            raise ValueError("eval.test=false leaves nothing to score: data.protocol=full validates nothing")
         return self
 
     @classmethod

@@ -1,0 +1,123 @@
+"""A study as it goes: one table that is redrawn on a terminal, a line for each run elsewhere."""
+
+import statistics
+import time
+from types import TracebackType
+
+from rich.live import Live
+from rich.table import Table
+
+from toynet.cli.progress import TerminalReporter
+from toynet.studies.analysis import Entries, Findings
+from toynet.studies.conduct import Plan
+from toynet.studies.engine import Job
+from toynet.studies.ledger import Entry
+
+
+class StudyReporter(TerminalReporter):
+    """An `Audience` that draws. Used as a context."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._plan: Plan | None = None
+        self._live: Live | None = None
+        self._words: dict[str, str] = {}
+        self._scores: dict[str, list[float]] = {}
+        self._failed: dict[str, int] = {}
+        self._running: dict[tuple[str, int], float] = {}
+        self._lengths: list[float] = []
+        self._jobs = 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        super().__exit__(kind, error, trace)
+
+    def planned(self, plan: Plan, jobs: int) -> None:
+        """Say what each arm changes, and what stands in the way of a fair comparison."""
+        self._plan, self._jobs = plan, jobs
+        control, *variants = plan.arms
+        kind = "cells" if plan.spec.factors else "variants"
+        metric = plan.spec.metric.replace("_", " ")
+        self.note(
+            f"control {control.recipe.name} · {len(variants)} {kind} · {metric} · "
+            f"seeds {plan.spec.seeds} · {jobs} runs at once"
+        )
+        for arm in variants:
+            what = "; ".join(str(change) for change in arm.changes) or "nothing: an identical arm"
+            joint = "  (joint effect only: several keys differ)" if len(arm.changes) > 1 else ""
+            self.note(f"  {arm.name}: {what}{joint}")
+        if self._bar is not None:
+            self._bar.stop()
+            self._live = Live(self._table(), console=self._console, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def began(self, job: Job) -> None:
+        self._running[job.arm, job.seed] = time.monotonic()
+        self._draw()
+
+    def ended(self, entry: Entry) -> None:
+        self._running.pop((entry.arm, entry.seed), None)
+        self._count(entry)
+        score = "" if entry.val_accuracy is None else f"{100 * entry.val_accuracy:.2f} %"
+        reason = f"  {entry.outcome}: {entry.reason}" if entry.reason else ""
+        if self._live is None:
+            self.note(f"{entry.arm}, seed {entry.seed}: {score}  {entry.whole_s:.0f} s{reason}")
+        elif reason:
+            self.note(f"{entry.arm}, seed {entry.seed}:{reason}")
+        self._draw()
+
+    def looked(self, plan: Plan, findings: Findings, entries: Entries) -> None:
+        """Show what each arm's interval says so far."""
+        for arm in plan.arms[1:]:
+            contrast = findings.contrast(arm.name)
+            if contrast is None:
+                continue
+            low, high = contrast.interval.low, contrast.interval.high
+            running = " · goes on" if arm.name in findings.running else ""
+            told = f"{contrast.difference:+.2f} [{low:+.2f}, {high:+.2f}] {contrast.verdict}{running}"
+            self._words[arm.name] = told
+            if self._live is None:
+                self.note(f"after {contrast.seeds} seeds, {arm.name}: {told}")
+        self._draw()
+
+    def note(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text, markup=False)
+        else:
+            super().note(text)
+
+    def _count(self, entry: Entry) -> None:
+        if entry.val_accuracy is None:
+            self._failed[entry.arm] = self._failed.get(entry.arm, 0) + 1
+            return
+        self._scores.setdefault(entry.arm, []).append(100 * entry.val_accuracy)
+        self._lengths.append(entry.whole_s)
+
+    def _draw(self) -> None:
+        if self._live is not None:
+            self._live.update(self._table())
+
+    def _table(self) -> Table:
+        assert self._plan is not None
+        spec = self._plan.spec
+        length = f", a run takes {statistics.median(self._lengths):.0f} s" if self._lengths else ""
+        table = Table(title=f"{spec.question or spec.name}{length}", title_justify="left")
+        for column in ("arm", "seeds", "mean %", "sd", "difference and 95 % interval, points"):
+            table.add_column(column, justify="left" if column in ("arm", "difference") else "right")
+        for arm in self._plan.arms:
+            scores, failed = self._scores.get(arm.name, []), self._failed.get(arm.name, 0)
+            busy = sum(name == arm.name for name, _ in self._running)
+            done = [str(len(scores))]
+            done += [f"+ {busy} running"] if busy else []
+            done += [f"{failed} failed"] if failed else []
+            table.add_row(
+                arm.name,
+                " ".join(done),
+                f"{statistics.mean(scores):.2f}" if scores else "",
+                f"{statistics.stdev(scores):.2f}" if len(scores) > 1 else "",
+                self._words.get(arm.name, ""),
+            )
+        return table

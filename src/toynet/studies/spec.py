@@ -1,0 +1,184 @@
+"""A study file: a question, a control, variants that name what they change, and seeds. TOML.
+
+question = "Does dropout before the dense layer help?"
+recipe = "default"                  # the control
+seeds = "auto"                      # looks at 5, 8, 12 and 20 seeds; or a number
+
+[set]                               # for every arm, the control among them
+"train.epochs" = 8
+
+[variant.dropout_03]
+"model.dropout" = 0.3
+
+Instead of variants, `[factors]` names keys with two values each, and every combination of them is an arm.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from toynet.core.errors import UsageError, did_you_mean
+from toynet.core.records import Record
+
+Metric = Literal["val_accuracy", "best_val_accuracy"]
+Cost = Literal["epochs", "samples", "parameters", "macs", "time"]
+
+CONTROL = "control"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,59}")
+_KEYS_OF_A_VARIANT = ("recipe", "note")
+
+
+class Variant(Record):
+    """An arm that is not the control: another recipe, other values for some keys, or both."""
+
+    name: str
+    recipe: str | None = None
+    note: str = ""
+    changes: dict[str, Any] = Field(default_factory=dict)
+
+
+class StudySpec(Record):
+    """What a study asks, and of what."""
+
+    name: str
+    question: str
+    recipe: str
+    seeds: Literal["auto", "open-ended"] | Annotated[int, Field(ge=2, le=1000)] = "auto"
+    """`auto`: looks after 5, 8, 12 and 20 seeds. `open-ended`: a look after every seed, without an end."""
+
+    first_seed: Annotated[int, Field(ge=0)] = 0
+    metric: Metric = "val_accuracy"
+    margin: Annotated[float, Field(gt=0)] | None = None
+    """The least difference that matters, in points of accuracy. None: 3 % of the control's error at the first
+    look, 0.2 at least."""
+
+    unequal: tuple[Cost, ...] = ()
+    """Costs in which arms may differ from what they are compared with and still get a verdict."""
+
+    chain: bool = False
+    """Compare each variant with the one before it, not with the control."""
+
+    everywhere: dict[str, Any] = Field(default_factory=dict)
+    """`[set]` in the file: keys for every arm, the control among them."""
+
+    variants: tuple[Variant, ...] = ()
+    factors: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
+    generated: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """factors: those that follow from the product of others, so that not all combinations are run."""
+
+    @model_validator(mode="after")
+    def _has_arms(self) -> Self:
+        if bool(self.variants) == bool(self.factors):
+            raise ValueError("a study needs either [variant.NAME] tables or a [factors] table")
+        for key, parts in self.generated.items():
+            free = [factor for factor in self.factors if factor not in self.generated]
+            if key not in self.factors or len(parts) < 2 or not set(parts) <= set(free):
+                raise ValueError(
+                    f"generated.{key}: name a factor, and two or more others that it follows from"
+                )
+        if self.factors and self.chain:
+            raise ValueError("chain is for variants, not for [factors]")
+        return self
+
+    @classmethod
+    def load(cls, name: str, overrides: Mapping[str, Any] | None = None) -> Self:
+        """A shipped study by name, or a TOML file by path; `overrides` replace its outermost keys.
+
+        Raises `UsageError`, one line, for a study or key that is not known and for an impossible value.
+        """
+        table = {
+            **_read(name),
+            **{key: value for key, value in (overrides or {}).items() if value is not None},
+        }
+        return cls.from_table(_plain_name(name), table)
+
+    @classmethod
+    def from_table(cls, name: str, table: dict[str, Any]) -> Self:
+        """Validate plain tables."""
+        renamed = {"set": "everywhere", "variant": "variants"}
+        known = [key for key in cls.model_fields if key not in ("name", *renamed.values())] + list(renamed)
+        for key in table:
+            if key not in known:
+                raise UsageError(f"study {name}: {key} is not a setting; {did_you_mean(key, known)}")
+        variants = table.get("variant", {})
+        if not isinstance(variants, dict) or not all(isinstance(inner, dict) for inner in variants.values()):
+            raise UsageError(f"study {name}: variant: write each as a table, [variant.NAME]")
+        rest = {renamed.get(key, key): value for key, value in table.items() if key != "variant"}
+        if isinstance(rest.get("everywhere"), dict):
+            rest["everywhere"] = _dotted(rest["everywhere"])
+        try:
+            found = [_variant(name, label, inner) for label, inner in variants.items()]
+            return cls.model_validate({"question": "", **rest, "name": name, "variants": found})
+        except ValidationError as error:
+            raise UsageError(f"study {name}: {_explain(error)}") from None
+
+
+def shipped() -> list[str]:
+    """The names of the studies that come with ToyNet."""
+    folder = resources.files("toynet.studies") / "shipped"
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def source(name: str) -> str:
+    """The TOML text of a study, shipped or by path."""
+    if name.endswith(".toml"):
+        try:
+            return Path(name).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"study {name} cannot be read ({getattr(error, 'strerror', error)})") from None
+    if name not in shipped():
+        raise UsageError(
+            f"there is no study {name}; {did_you_mean(name, shipped())} A file's name ends in .toml"
+        )
+    return (resources.files("toynet.studies") / "shipped" / f"{name}.toml").read_text()
+
+
+def _read(name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(source(name))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"study {name}: not TOML ({error})") from None
+
+
+def _plain_name(name: str) -> str:
+    return Path(os.path.basename(name)).stem if name.endswith(".toml") else name
+
+
+def _variant(study: str, name: str, table: dict[str, Any]) -> Variant:
+    if name == CONTROL or not _NAME.fullmatch(name):
+        raise UsageError(
+            f"study {study}: variant.{name}: a variant's name has letters, digits and _ . + = -, 60 at most, "
+            f"and is not {CONTROL!r}"
+        )
+    own = {key: table[key] for key in _KEYS_OF_A_VARIANT if key in table}
+    changes = {key: value for key, value in table.items() if key not in own}
+    if not changes and "recipe" not in own:
+        raise UsageError(f'study {study}: variant.{name} changes nothing; give it a key such as "optim.lr"')
+    return Variant(name=name, changes=_dotted(changes), **own)
+
+
+def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Both ways to write a key of two parts: "optim.lr" = 1 and optim.lr = 1."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict) and "." not in f"{prefix}{key}":
+            flat |= _dotted(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    message = f"{message[:1].lower()}{message[1:]}"
+    return f"{key}: {message}, got {first['input']!r}" if key else message

@@ -1,0 +1,279 @@
+"""Whole studies of tiny runs, in real processes that are really killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from toynet.core.errors import UsageError
+from toynet.core.files import folder_lock
+from toynet.runs.folder import RunFolder
+from toynet.studies import conduct as room
+from toynet.studies.conduct import Nobody, StudyFolder, conduct
+from toynet.studies.engine import Engine, Job
+from toynet.studies.ledger import Entry
+from toynet.studies.spec import StudySpec
+
+TINY = {
+    "question": "Does it hurt?",
+    "recipe": "quick",
+    "seeds": 2,
+    "margin": 0.5,
+    "set": {
+        "data.name": "glyphs:300",
+        "model.widths": [4, 4, 4, 4],
+        "train.epochs": 2,
+        "train.batch_size": 50,
+        "train.precision": "fp32",
+        "train.kernels": "direct",
+        "train.memory_format": "channels_last",
+    },
+    "variant": {"flip": {"augment.flip": "random"}},
+}
+
+
+def spec(**changes: object) -> StudySpec:
+    return StudySpec.from_table("tiny", {**TINY, **changes})
+
+
+class Listener(Nobody):
+    def __init__(self) -> None:
+        self.begun: list[tuple[str, int]] = []
+
+    def began(self, job: Job) -> None:
+        self.begun.append((job.arm, job.seed))
+
+
+def scores(folder: StudyFolder) -> dict[tuple[str, int], tuple[object, ...]]:
+    """All of every run that does not depend on the clock."""
+    timed = {"train_s", "whole_s", "images_per_s"}
+    return {
+        key: tuple(entry.model_dump(exclude=timed).items()) for key, entry in folder.ledger.entries().items()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    folder = StudyFolder(tmp_path_factory.mktemp("studies") / "tiny")
+    conduct(spec(), folder.path, jobs=2)
+    return folder
+
+
+def test_a_study_leaves_its_plan_its_runs_and_a_verdict(finished: StudyFolder):
+    plan, entries = finished.plan(), finished.ledger.entries()
+    assert [arm.name for arm in plan.arms] == ["control", "flip"]
+    assert set(entries) == {(arm, seed) for arm in ("control", "flip") for seed in (0, 1)}
+    assert all(entry.outcome == "finished" and entry.threads >= 1 for entry in entries.values())
+    assert sorted(path.name for path in finished.runs.iterdir()) == [
+        "control-s0",
+        "control-s1",
+        "flip-s0",
+        "flip-s1",
+    ]
+    found = finished.findings()
+    contrast = found.contrast("flip")
+    expected = [
+        100 * entries["flip", s].val_accuracy - 100 * entries["control", s].val_accuracy for s in (0, 1)
+    ]
+    assert contrast.difference == pytest.approx(sum(expected) / 2)
+    assert contrast.verdict == "description only", "two seeds are not enough to judge by"
+    assert found.next_look is None
+    assert not (finished.path / room._IMAGES).exists()
+
+
+def test_seeds_are_paired_and_test_images_are_left_alone(finished: StudyFolder):
+    for seed in (0, 1):
+        one, other = (RunFolder(finished.runs / f"{arm}-s{seed}") for arm in ("control", "flip"))
+        assert one.recipe().train.seed == other.recipe().train.seed == seed
+        assert one.result().test_accuracy is None
+        assert "test_logits" not in one.predictions()
+    assert not (finished.runs / "test-reads.jsonl").exists()
+
+
+def test_a_run_of_a_study_is_a_run_as_any_other(finished: StudyFolder, tmp_path: Path):
+    import toynet
+
+    recipe = finished.runs / "control-s1" / "recipe.toml"
+    again = toynet.train(str(recipe), name="again", root=tmp_path)
+    assert again.result.val_accuracy == finished.ledger.entries()["control", 1].val_accuracy
+
+
+def test_a_finished_study_is_resumed_without_a_run(finished: StudyFolder):
+    listener = Listener()
+    before = finished.findings()
+    assert conduct(spec(), finished.path, jobs=2, resume=True, audience=listener) == before
+    assert listener.begun == []
+
+
+def test_a_lost_journal_is_rebuilt_from_sealed_runs(finished: StudyFolder, tmp_path: Path):
+    copy = StudyFolder(tmp_path / "tiny")
+    shutil.copytree(finished.path, copy.path)
+    lines = copy.ledger.path.read_text().splitlines(keepends=True)
+    copy.ledger.path.write_text(lines[0])
+    sealed = {path: path.stat().st_mtime_ns for path in copy.runs.glob("*/result.json")}
+    conduct(spec(), copy.path, jobs=1, resume=True)
+    assert scores(copy) == scores(finished)
+    assert {path: path.stat().st_mtime_ns for path in sealed} == sealed, "nothing was trained again"
+
+
+def test_lost_runs_are_not_made_again_where_the_journal_has_them(finished: StudyFolder, tmp_path: Path):
+    copy = StudyFolder(tmp_path / "tiny")
+    shutil.copytree(finished.path, copy.path)
+    shutil.rmtree(copy.runs)
+    listener = Listener()
+    assert conduct(spec(), copy.path, resume=True, audience=listener) == finished.findings()
+    assert listener.begun == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"set": {**TINY["set"], "optim.lr": 0.5}}, "control: optim.lr"),
+        ({"variant": {"flip": {"augment.flip": "alternate"}}}, "flip: augment.flip: random -> alternate"),
+        ({"seeds": 3}, "spec"),
+    ],
+)
+def test_a_study_goes_on_only_as_it_was_begun(finished: StudyFolder, changes: dict, told: str):
+    with pytest.raises(UsageError, match=f"was begun differently .*{told}"):
+        conduct(spec(**changes), finished.path, resume=True)
+
+
+def test_a_study_is_not_begun_twice_nor_from_nothing(finished: StudyFolder, tmp_path: Path):
+    with pytest.raises(UsageError, match="study tiny has begun; go on with it by --resume"):
+        conduct(spec(), finished.path)
+    with pytest.raises(UsageError, match="there is no study new to go on with"):
+        conduct(spec(), tmp_path / "new", resume=True)
+    assert not (tmp_path / "new").exists()
+    with folder_lock(finished.path), pytest.raises(Exception, match="is in use by process"):
+        conduct(spec(), finished.path, resume=True)
+
+
+def test_a_run_that_diverges_is_counted(tmp_path: Path):
+    wild = {"optim.name": "sgd", "optim.lr": 1e38}
+    conduct(spec(variant={"wild": wild}), tmp_path / "tiny", jobs=2)
+    folder = StudyFolder(tmp_path / "tiny")
+    entries = folder.ledger.entries()
+    assert [entries["wild", seed].outcome for seed in (0, 1)] == ["diverged", "diverged"]
+    assert "diverged at step" in entries["wild", 0].reason
+    assert folder.findings().comparisons[0].lost == ("wild",)
+
+
+def test_unequal_budgets_get_no_verdict_unless_declared(tmp_path: Path):
+    changes = {"variant": {"longer": {"train.epochs": 3}}}
+    found = conduct(spec(**changes), tmp_path / "one", jobs=2)
+    assert found.contrast("longer") is None
+    assert found.withheld[0].reason.startswith("unequal budgets: epochs 2 and 3, samples")
+    assert 'unequal = ["epochs", "samples"]' in found.withheld[0].reason
+    found = conduct(spec(**changes, unequal=["epochs", "samples"]), tmp_path / "two", jobs=2)
+    assert found.contrast("longer") is not None
+
+
+def test_a_process_that_dies_begins_its_run_again_once(tmp_path: Path):
+    class Killer(Listener):
+        """Kills the process of every run of `flip` as soon as it begins."""
+
+        def __init__(self, times: int) -> None:
+            super().__init__()
+            self.times = times
+
+        def began(self, job: Job) -> None:
+            super().began(job)
+            if job.arm == "flip" and self.begun.count((job.arm, job.seed)) <= self.times:
+                for process in children():
+                    os.kill(process, signal.SIGKILL)
+
+    once = Killer(1)
+    conduct(spec(), tmp_path / "once", jobs=1, audience=once)
+    entries = StudyFolder(tmp_path / "once").ledger.entries()
+    assert all(entry.outcome == "finished" for entry in entries.values())
+    assert once.begun.count(("flip", 0)) == 2
+
+    twice = Killer(2)
+    conduct(spec(), tmp_path / "twice", jobs=1, audience=twice)
+    entry = StudyFolder(tmp_path / "twice").ledger.entries()["flip", 0]
+    assert (entry.outcome, entry.reason) == ("failed", "its process was killed (signal 9)")
+
+
+def children() -> list[int]:
+    """The spawned workers of this process."""
+    found = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True
+    )
+    return [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_conduct import spec
+from toynet.studies.conduct import conduct
+if __name__ == "__main__":
+    conduct(spec(seeds=3), Path(sys.argv[1]), jobs=2, resume=sys.argv[2] == "resume")
+"""
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_study_loses_and_repeats_nothing(tmp_path: Path, blow: signal.Signals):
+    script = tmp_path / "study.py"
+    script.write_text(COMMAND.format(tests=str(Path(__file__).parent)))
+    folder = StudyFolder(tmp_path / "killed")
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(folder.path), "start"], stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (
+        folder.ledger.path.exists() and len(folder.ledger.entries()) >= 2
+    ):
+        time.sleep(0.05)
+    process.send_signal(blow)
+    process.wait(timeout=60)
+    process.stderr.close()
+    before = {
+        key: (folder.runs / f"{key[0]}-s{key[1]}" / "result.json").stat().st_mtime_ns
+        for key in folder.ledger.entries()
+    }
+    assert 2 <= len(before) < 6
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and workers_of(folder):
+        time.sleep(0.1)
+    assert not workers_of(folder), "no process outlives the study"
+
+    subprocess.run([sys.executable, str(script), str(folder.path), "resume"], check=True)
+    assert len(folder.ledger.entries()) == 6
+    after = {key: (folder.runs / f"{key[0]}-s{key[1]}" / "result.json").stat().st_mtime_ns for key in before}
+    assert after == before
+
+    whole = StudyFolder(tmp_path / "whole")
+    conduct(spec(seeds=3), whole.path, jobs=2)
+    assert scores(folder) == scores(whole)
+
+
+def workers_of(folder: StudyFolder) -> list[str]:
+    """Processes that have files of the study open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            maps = (process / "maps").read_text()
+        except OSError:
+            continue
+        if str(folder.path) in maps:
+            found.append(process.name)
+    return found
+
+
+def test_the_disk_refusing_ends_the_study(tmp_path: Path):
+    engine = Engine(jobs=1, threads=1)
+    job = Job(arm="control", seed=0, recipe="", path=str(tmp_path / "run"), images=str(tmp_path / "nowhere"))
+    entries: list[Entry] = []
+    try:
+        with pytest.raises(Exception, match="cannot be read"):
+            engine.run([job], record=entries.append, watcher=Nobody(), stopped=lambda: False)
+    finally:
+        engine.close()
+    assert entries == []

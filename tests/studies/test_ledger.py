@@ -1,0 +1,65 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from toynet.core.errors import ToyNetError
+from toynet.studies.ledger import Entry, Ledger, pack
+
+ENTRY = Entry(arm="control", seed=3, outcome="finished", val_accuracy=0.5, val_loss=1.0, whole_s=2.0)
+
+
+def test_runs_come_back_by_arm_and_seed_and_the_last_line_counts(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    assert ledger.plan() is None
+    assert ledger.entries() == {}
+    ledger.write_plan({"seeds": 5})
+    ledger.write_run(ENTRY)
+    ledger.write_run(ENTRY.model_copy(update={"arm": "flip", "outcome": "failed", "reason": "killed"}))
+    ledger.write_run(ENTRY.model_copy(update={"val_accuracy": 0.75}))
+    assert ledger.plan() == {"seeds": 5}
+    found = ledger.entries()
+    assert list(found) == [("control", 3), ("flip", 3)]
+    assert found["control", 3].val_accuracy == 0.75
+    assert found["flip", 3].reason == "killed"
+
+
+@pytest.mark.parametrize("images", [1, 7, 8, 5000])
+def test_correctness_survives_packing(images: int):
+    correct = np.random.default_rng(images).random(images) < 0.9
+    entry = ENTRY.model_copy(update={"correct": pack(correct), "images": images})
+    again = Entry.model_validate_json(entry.model_dump_json())
+    assert np.array_equal(again.correctness(), correct)
+    assert len(entry.correct) <= 4 + images / 5.9
+
+
+def test_a_torn_last_line_is_left_out_and_written_over(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    ledger.write_run(ENTRY)
+    with ledger.path.open("a") as file:
+        file.write('{"run":{"arm":"flip","se')
+    assert list(ledger.entries()) == [("control", 3)]
+    ledger.write_run(ENTRY.model_copy(update={"seed": 4}))
+    assert list(ledger.entries()) == [("control", 3), ("control", 4)]
+
+
+@pytest.mark.parametrize("line", ['{"run": {"arm": "x"}}', "[1, 2]", '{"run": '])
+def test_a_damaged_line_is_told(tmp_path: Path, line: str):
+    ledger = Ledger(tmp_path)
+    ledger.path.write_text(f"{line}\n")
+    ledger.write_run(ENTRY)
+    with pytest.raises(ToyNetError, match=r"journal\.jsonl.* damaged"):
+        ledger.entries()
+
+
+def test_ten_thousand_runs_load_in_two_seconds(tmp_path: Path):
+    correct = np.random.default_rng(0).random(5000) < 0.9
+    entry = ENTRY.model_copy(update={"correct": pack(correct), "images": 5000})
+    text = entry.model_dump_json()
+    with Ledger(tmp_path).path.open("w") as file:
+        for seed in range(10_000):
+            file.write('{"run":' + text.replace('"seed":3', f'"seed":{seed}') + "}\n")
+    started = time.perf_counter()
+    assert len(Ledger(tmp_path).entries()) == 10_000
+    assert time.perf_counter() - started < 2
