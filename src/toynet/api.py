@@ -26,8 +26,8 @@ from toynet.runs.recipe import Recipe
 from toynet.speed.bench import MOST_SECONDS
 from toynet.speed.bench import bench as measure
 from toynet.speed.records import BenchResult
-from toynet.studies.analysis import Findings
-from toynet.studies.conduct import Audience, StudyFolder, conduct
+from toynet.studies.conduct import Audience, conduct
+from toynet.studies.folder import Account
 from toynet.studies.spec import StudySpec
 from toynet.training import precision
 
@@ -95,14 +95,6 @@ def train(
     return Run(RunFolder(path), result)
 
 
-@dataclass(frozen=True)
-class Study:
-    """A study on disk, and what all its runs say."""
-
-    folder: StudyFolder
-    findings: Findings
-
-
 def study(
     study: str,
     *,
@@ -114,7 +106,7 @@ def study(
     root: Path | None = None,
     data_root: Path | None = None,
     audience: Audience | None = None,
-) -> Study:
+) -> Account:
     """Carry out a study, by name or TOML path, in a folder below `root` (`$TOYNET_STUDIES`, else ./studies).
 
     `seeds` takes the place of the file's. `jobs` runs go on at once, by default one for each core, in
@@ -122,10 +114,7 @@ def study(
     """
     spec = StudySpec.load(study, {"seeds": seeds})
     path = (root or places.studies_folder()) / check_name(name or spec.name)
-    findings = conduct(
-        spec, path, jobs=jobs, resume=resume, data=data, data_root=data_root, audience=audience
-    )
-    return Study(StudyFolder(path), findings)
+    return conduct(spec, path, jobs=jobs, resume=resume, data=data, data_root=data_root, audience=audience)
 
 
 def open_run(run: str | Path | Run, *, root: Path | None = None) -> Run:

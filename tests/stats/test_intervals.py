@@ -59,7 +59,8 @@ def test_scipys_dunnett_test_gives_the_same_interval():
 
 
 @pytest.mark.parametrize(
-    ("variants", "df", "published"), [(2, 10, 2.57), (5, 20, 2.73), (9, 60, 2.75), (3, 5, 3.29), (7, 30, 2.79)]
+    ("variants", "df", "published"),
+    [(2, 10, 2.57), (5, 20, 2.73), (9, 60, 2.75), (3, 5, 3.29), (7, 30, 2.79)],
 )
 def test_dunnetts_table(variants, df, published):
     """Two-sided 5 % points, Dunnett 1964 (Biometrics 20:482), as textbooks print them."""

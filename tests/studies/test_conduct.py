@@ -14,8 +14,9 @@ from toynet.core.errors import UsageError
 from toynet.core.files import folder_lock
 from toynet.runs.folder import RunFolder
 from toynet.studies import conduct as room
-from toynet.studies.conduct import Nobody, StudyFolder, conduct
+from toynet.studies.conduct import Nobody, conduct
 from toynet.studies.engine import Engine, Job
+from toynet.studies.folder import StudyFolder
 from toynet.studies.ledger import Entry
 from toynet.studies.spec import StudySpec
 
@@ -75,7 +76,7 @@ def test_a_study_leaves_its_plan_its_runs_and_a_verdict(finished: StudyFolder):
         "flip-s0",
         "flip-s1",
     ]
-    found = finished.findings()
+    found = finished.account().findings
     contrast = found.contrast("flip")
     expected = [
         100 * entries["flip", s].val_accuracy - 100 * entries["control", s].val_accuracy for s in (0, 1)
@@ -105,8 +106,8 @@ def test_a_run_of_a_study_is_a_run_as_any_other(finished: StudyFolder, tmp_path:
 
 def test_a_finished_study_is_resumed_without_a_run(finished: StudyFolder):
     listener = Listener()
-    before = finished.findings()
-    assert conduct(spec(), finished.path, jobs=2, resume=True, audience=listener) == before
+    before = finished.account().findings
+    assert conduct(spec(), finished.path, jobs=2, resume=True, audience=listener).findings == before
     assert listener.begun == []
 
 
@@ -126,7 +127,7 @@ def test_lost_runs_are_not_made_again_where_the_journal_has_them(finished: Study
     shutil.copytree(finished.path, copy.path)
     shutil.rmtree(copy.runs)
     listener = Listener()
-    assert conduct(spec(), copy.path, resume=True, audience=listener) == finished.findings()
+    assert conduct(spec(), copy.path, resume=True, audience=listener).findings == finished.account().findings
     assert listener.begun == []
 
 
@@ -160,16 +161,16 @@ def test_a_run_that_diverges_is_counted(tmp_path: Path):
     entries = folder.ledger.entries()
     assert [entries["wild", seed].outcome for seed in (0, 1)] == ["diverged", "diverged"]
     assert "diverged at step" in entries["wild", 0].reason
-    assert folder.findings().comparisons[0].lost == ("wild",)
+    assert folder.account().findings.comparisons[0].lost == ("wild",)
 
 
 def test_unequal_budgets_get_no_verdict_unless_declared(tmp_path: Path):
     changes = {"variant": {"longer": {"train.epochs": 3}}}
-    found = conduct(spec(**changes), tmp_path / "one", jobs=2)
+    found = conduct(spec(**changes), tmp_path / "one", jobs=2).findings
     assert found.contrast("longer") is None
     assert found.withheld[0].reason.startswith("unequal budgets: epochs 2 and 3, samples")
     assert 'unequal = ["epochs", "samples"]' in found.withheld[0].reason
-    found = conduct(spec(**changes, unequal=["epochs", "samples"]), tmp_path / "two", jobs=2)
+    found = conduct(spec(**changes, unequal=["epochs", "samples"]), tmp_path / "two", jobs=2).findings
     assert found.contrast("longer") is not None
 
 

@@ -1,6 +1,5 @@
 """`toynet study`"""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +7,7 @@ import typer
 from toynet.cli import options
 
 if TYPE_CHECKING:
-    from toynet.api import Study
+    from toynet.studies.folder import Account
 
 EXAMPLE = "Example:  toynet study quickstart --jobs 2"
 
@@ -56,8 +55,8 @@ def _seeds(text: str | None) -> int | str | None:
     return int(text) if text and text.isdecimal() else text
 
 
-def _print(found: "Study") -> None:
-    plan, findings = found.folder.plan(), found.findings
+def _print(found: "Account") -> None:
+    plan, findings = found.plan, found.findings
     print(f"\n{plan.spec.question}")
     width = max(len(arm.name) for arm in plan.arms)
     withheld = {one.arm: one.reason for one in findings.withheld}
@@ -67,7 +66,5 @@ def _print(found: "Study") -> None:
             print(f"{arm.name:<{width}}  {contrast.sentence}  {contrast.words}")
         else:
             print(f"{arm.name:<{width}}  no verdict: {withheld.get(arm.name, 'too few runs finished')}")
-    for group in findings.comparisons:
-        for caution in group.cautions:
-            print(f"note: {caution.text}")
-    print(f"study: {Path(found.folder.path)}")
+    for caution in findings.all_cautions():
+        print(f"note: {caution.text}")

@@ -8,9 +8,8 @@ from rich.live import Live
 from rich.table import Table
 
 from toynet.cli.progress import TerminalReporter
-from toynet.studies.analysis import Entries, Findings
-from toynet.studies.conduct import Plan
 from toynet.studies.engine import Job
+from toynet.studies.folder import Account, Plan
 from toynet.studies.ledger import Entry
 
 
@@ -69,9 +68,10 @@ class StudyReporter(TerminalReporter):
             self.note(f"{entry.arm}, seed {entry.seed}:{reason}")
         self._draw()
 
-    def looked(self, plan: Plan, findings: Findings, entries: Entries) -> None:
+    def looked(self, account: Account) -> None:
         """Show what each arm's interval says so far."""
-        for arm in plan.arms[1:]:
+        findings = account.findings
+        for arm in account.plan.arms[1:]:
             contrast = findings.contrast(arm.name)
             if contrast is None:
                 continue

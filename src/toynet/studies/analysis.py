@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from toynet.core.records import Record
 from toynet.stats import comparison, factorial, sequential
 from toynet.stats.factorial import Factorial
-from toynet.stats.records import Comparison, Contrast, Plan
+from toynet.stats.records import Caution, Comparison, Contrast, Plan
+from toynet.studies import cautions, costs
+from toynet.studies.costs import ArmCost
 from toynet.studies.design import Arm, Size, unfair
 from toynet.studies.ledger import Entry
 from toynet.studies.spec import StudySpec
@@ -34,17 +36,25 @@ class Findings(Record):
     """Arms, controls among them, that the plan wants more seeds of."""
 
     next_look: int | None
+    costs: tuple[ArmCost, ...]
+    cautions: tuple[Caution, ...]
+    """Of the design and the runs; those of the scores are in `comparisons`."""
 
     def contrast(self, arm: str) -> Contrast | None:
         """The arm beside what it is compared with; none for a control and an arm without a verdict."""
         found = (one for group in self.comparisons for one in group.contrasts if one.variant == arm)
         return next(found, None)
 
+    def all_cautions(self) -> tuple[Caution, ...]:
+        """Those of the design and the runs, then those of the scores."""
+        return (*self.cautions, *(one for group in self.comparisons for one in group.cautions))
+
 
 def analyse(
     spec: StudySpec, arms: Sequence[Arm], sizes: Mapping[str, Size], entries: Entries, *, classes: int
 ) -> Findings:
     """Judge all arms by the runs in `entries`."""
+    spent = costs.costs(arms, sizes, entries)
     withheld = [one for arm in arms if (one := _withhold(spec, arm, sizes, entries))]
     out = {one.arm for one in withheld}
     groups: dict[str, list[str]] = {}
@@ -63,6 +73,8 @@ def analyse(
         seeds=_complete(arms, entries, spec.first_seed),
         running=tuple(arm.name for arm in arms if arm.name in running),
         next_look=min(looks, default=None),
+        costs=spent,
+        cautions=cautions.cautions(spec, arms, sizes, spent, entries),
     )
 
 

@@ -3,24 +3,22 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from toynet.core.environment import usable_cores
-from toynet.core.errors import ToyNetError, UsageError
+from toynet.core.errors import UsageError
 from toynet.core.files import folder_lock
-from toynet.core.records import Record
 from toynet.core.reporter import Reporter, Silent
 from toynet.models.cost import cost
 from toynet.runs import setups, subject
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
 from toynet.studies import analysis, design, sharing
-from toynet.studies.analysis import Findings
 from toynet.studies.design import Arm, Size
 from toynet.studies.engine import Engine, Job, Watcher
-from toynet.studies.ledger import Entry, Ledger
+from toynet.studies.folder import Account, Plan, StudyFolder
+from toynet.studies.ledger import Entry
 from toynet.studies.spec import StudySpec
 from toynet.training.interrupts import stop_on_signals
 
@@ -28,23 +26,12 @@ _SETUP = ("precision", "kernels", "memory_format")
 _IMAGES = ".images"
 
 
-class Plan(Record):
-    """What is frozen before the first run: it is journaled, and a study goes on only with the same."""
-
-    spec: StudySpec
-    arms: tuple[Arm, ...]
-    sizes: dict[str, Size]
-    classes: int
-    digest: str
-    """Of all the images."""
-
-
 class Audience(Watcher, Reporter, Protocol):
     """Who follows a study: told of its plan, of its runs, and of what each look found."""
 
     def planned(self, plan: Plan, jobs: int) -> None: ...
 
-    def looked(self, plan: Plan, findings: Findings, entries: analysis.Entries) -> None: ...
+    def looked(self, account: Account) -> None: ...
 
 
 class Nobody(Silent):
@@ -59,39 +46,8 @@ class Nobody(Silent):
     def ended(self, entry: Entry) -> None:
         pass
 
-    def looked(self, plan: Plan, findings: Findings, entries: analysis.Entries) -> None:
+    def looked(self, account: Account) -> None:
         pass
-
-
-@dataclass(frozen=True)
-class StudyFolder:
-    """A study on disk: study.toml is what was asked, journal.jsonl what was done, runs/ the runs."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.resolve().name
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.path)
-
-    @property
-    def runs(self) -> Path:
-        return self.path / "runs"
-
-    def plan(self) -> Plan:
-        """Raises `ToyNetError` where nothing has been planned."""
-        found = self.ledger.plan()
-        if found is None:
-            raise ToyNetError(f"{self.path} holds no study; there is no plan in {self.ledger.path.name}")
-        return Plan.model_validate(found)
-
-    def findings(self) -> Findings:
-        """What the runs so far say."""
-        plan = self.plan()
-        return analysis.analyse(plan.spec, plan.arms, plan.sizes, self.ledger.entries(), classes=plan.classes)
 
 
 def conduct(
@@ -103,8 +59,8 @@ def conduct(
     data: str | None = None,
     data_root: Path | None = None,
     audience: Audience | None = None,
-) -> Findings:
-    """Carry the study out, in the folder `path`; returns what all its runs say.
+) -> Account:
+    """Carry the study out, in the folder `path`; returns all that its runs say.
 
     As many runs at once as `jobs`, by default one for each core, and the cores are divided among them. With
     `resume` a study that has begun goes on; what is finished is not done again. Raises `UsageError` for a
@@ -136,10 +92,11 @@ def conduct(
                     watcher=audience,
                     stopped=lambda: stop.signal_number is not None,
                 )
-                findings = folder.findings()
-                audience.looked(plan, findings, folder.ledger.entries())
+                account = folder.account()
+                audience.looked(account)
+                findings = account.findings
                 if findings.next_look is None:
-                    return findings
+                    return account
                 wanted = _blocks(spec, findings.running, findings.next_look)
         finally:
             engine.close()
@@ -235,10 +192,9 @@ def _share(folder: StudyFolder, plan: Plan, about: Mapping[str, subject.Subject]
 
 
 def _job(folder: StudyFolder, plan: Plan, arm: str, seed: int, places: Mapping[str, str]) -> Job:
-    found = next(one for one in plan.arms if one.name == arm)
-    recipe = found.recipe.with_changes({"train.seed": seed})
-    path = folder.runs / f"{arm.replace(' ', '+')}-s{seed}"
-    return Job(arm=arm, seed=seed, recipe=recipe.to_toml(), path=str(path), images=places[arm])
+    recipe = plan.arm(arm).recipe.with_changes({"train.seed": seed})
+    path = str(folder.run(arm, seed).path)
+    return Job(arm=arm, seed=seed, recipe=recipe.to_toml(), path=path, images=places[arm])
 
 
 def _data_key(recipe: Recipe) -> str:

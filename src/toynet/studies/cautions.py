@@ -1,0 +1,98 @@
+"""What a reader must know of a study besides its verdicts, as far as its design and its runs tell it.
+
+What scores alone can tell, such as unequal spreads, is in `toynet.stats.warnings`. Source: STATS 7 of the
+project's design notes; each has a code, so that a page can explain it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from toynet.stats.records import Caution
+from toynet.studies.costs import ArmCost
+from toynet.studies.design import Arm, Size, unfair
+from toynet.studies.ledger import Entry
+from toynet.studies.spec import StudySpec
+
+Entries = Mapping[tuple[str, int], Entry]
+
+NOTABLE = 0.05
+"""Time that differs by a larger share is told beside the difference in score."""
+
+
+def cautions(
+    spec: StudySpec,
+    arms: Sequence[Arm],
+    sizes: Mapping[str, Size],
+    costs: Sequence[ArmCost],
+    entries: Entries,
+) -> tuple[Caution, ...]:
+    """All that apply, the gravest first."""
+    return (
+        *_joint(arms),
+        *_evaluation(arms),
+        *_metric(spec),
+        *_machines(entries),
+        *_sizes(spec, arms, sizes),
+        *_time(arms, costs),
+    )
+
+
+def _joint(arms: Sequence[Arm]) -> Iterator[Caution]:
+    """Factorial cells differ in several keys by design; there the factors' effects are told apart."""
+    for arm in arms:
+        if len(arm.changes) > 1 and not arm.levels:
+            keys = ", ".join(change.key for change in arm.changes)
+            text = f"{arm.name} differs from {arm.against} in {len(arm.changes)} keys ({keys})"
+            yield Caution(code="joint-effect", text=f"{text}: joint effect only, cannot attribute")
+
+
+def _evaluation(arms: Sequence[Arm]) -> Iterator[Caution]:
+    differ = [arm.name for arm in arms if any(change.key.startswith("eval.") for change in arm.changes)]
+    if differ:
+        text = (
+            f"{', '.join(differ)}: evaluated in another way than the arm compared with, not only trained so"
+        )
+        yield Caution(code="evaluation", text=text)
+
+
+def _metric(spec: StudySpec) -> Iterator[Caution]:
+    if spec.metric == "best_val_accuracy":
+        text = "the best of a run's epochs is scored, chosen on the images that score it: scores are too high"
+        yield Caution(code="best-epoch", text=f"{text}, and more so for restless arms")
+
+
+def _machines(entries: Entries) -> Iterator[Caution]:
+    """A block's runs should differ in their arm only."""
+    blocks: dict[int, set[tuple[str, int]]] = {}
+    for (_, seed), entry in entries.items():
+        if entry.machine:
+            blocks.setdefault(seed, set()).add((entry.machine, entry.threads))
+    mixed = sorted(seed for seed, found in blocks.items() if len(found) > 1)
+    if mixed:
+        seeds = ", ".join(map(str, mixed))
+        text = (
+            f"runs of the same seed ran on different machines, versions, precision or threads (seeds {seeds})"
+        )
+        yield Caution(code="mixed-machines", text=text)
+
+
+def _sizes(spec: StudySpec, arms: Sequence[Arm], sizes: Mapping[str, Size]) -> Iterator[Caution]:
+    """Costs that differ by declaration; those that are not declared keep an arm from its verdict."""
+    for arm in arms:
+        if arm.against is None:
+            continue
+        differ = unfair(sizes[arm.against], sizes[arm.name])
+        told = [f"{key} {new / old:.2f} times" for key, (old, new) in differ.items() if key in spec.unequal]
+        if told:
+            text = f"{arm.name} does not cost what {arm.against} does: {', '.join(told)}"
+            yield Caution(code="unequal-cost", text=text)
+
+
+def _time(arms: Sequence[Arm], costs: Sequence[ArmCost]) -> Iterator[Caution]:
+    seconds = {cost.arm: cost.run_s for cost in costs}
+    told = []
+    for arm in arms:
+        before, now = seconds.get(arm.against or ""), seconds[arm.name]
+        if before and now and abs(now - before) > NOTABLE * before:
+            told.append(f"{arm.name} {now / before:.2f} times {arm.against}")
+    if told:
+        yield Caution(code="unequal-time", text=f"a run took, in the median: {', '.join(told)}")
