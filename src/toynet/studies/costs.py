@@ -46,3 +46,20 @@ def _cost(arm: str, size: Size, entries: Mapping[tuple[str, int], Entry]) -> Arm
         total_s=sum(entry.whole_s for entry in mine),
         train_flops=6.0 * size.macs * size.samples,
     )
+
+
+def time_ratio(arm: str, against: str, entries: Mapping[tuple[str, int], Entry]) -> tuple[float, bool] | None:
+    """How many times as long a run of `arm` trains, median over pairs of one seed; whether all pairs agree
+    on which of the two is slower. None without pairs.
+    """
+    pairs = [
+        entry.train_s / other.train_s
+        for (name, seed), entry in entries.items()
+        if name == arm
+        and (other := entries.get((against, seed)))
+        and min(entry.train_s, other.train_s) > 0
+        and entry.outcome == other.outcome == "finished"
+    ]
+    if not pairs:
+        return None
+    return statistics.median(pairs), min(pairs) > 1 or max(pairs) < 1

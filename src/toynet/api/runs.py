@@ -1,4 +1,4 @@
-"""The verbs of the command line as functions; `toynet` re-exports them."""
+"""The verbs about single runs: train, evaluate, diagnose, preview, bench."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,9 +26,6 @@ from toynet.runs.recipe import Recipe
 from toynet.speed.bench import MOST_SECONDS
 from toynet.speed.bench import bench as measure
 from toynet.speed.records import BenchResult
-from toynet.studies.conduct import Audience, conduct
-from toynet.studies.folder import Account
-from toynet.studies.spec import StudySpec
 from toynet.training import precision
 
 
@@ -93,28 +90,6 @@ def train(
     path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
     result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run)
     return Run(RunFolder(path), result)
-
-
-def study(
-    study: str,
-    *,
-    seeds: int | str | None = None,
-    jobs: int | None = None,
-    name: str | None = None,
-    resume: bool = False,
-    data: str | None = None,
-    root: Path | None = None,
-    data_root: Path | None = None,
-    audience: Audience | None = None,
-) -> Account:
-    """Carry out a study, by name or TOML path, in a folder below `root` (`$TOYNET_STUDIES`, else ./studies).
-
-    `seeds` takes the place of the file's. `jobs` runs go on at once, by default one for each core, in
-    processes of their own: call it below `if __name__ == "__main__"`. Raises `ToyNetError` and its kinds.
-    """
-    spec = StudySpec.load(study, {"seeds": seeds})
-    path = (root or places.studies_folder()) / check_name(name or spec.name)
-    return conduct(spec, path, jobs=jobs, resume=resume, data=data, data_root=data_root, audience=audience)
 
 
 def open_run(run: str | Path | Run, *, root: Path | None = None) -> Run:

@@ -1,0 +1,19 @@
+"""The verbs of the command line as functions; `toynet` re-exports them."""
+
+from toynet.api.runs import Evaluation, Run, bench, diagnose, evaluate, open_run, preview, train
+from toynet.api.studies import compare, final, rehearse, study
+
+__all__ = [
+    "Evaluation",
+    "Run",
+    "bench",
+    "compare",
+    "diagnose",
+    "evaluate",
+    "final",
+    "open_run",
+    "preview",
+    "rehearse",
+    "study",
+    "train",
+]
