@@ -92,3 +92,11 @@ def test_budgets_that_differ_are_found():
         "parameters": (100, 106),
         "macs": (1000, 949),
     }
+
+
+def test_a_schedule_is_one_factor_with_what_only_it_has():
+    step = {"schedule.name": "step", "schedule.boundaries_epochs": [2], "schedule.factors": [0.1]}
+    found = arms(variant={"step": step, "both": step | {"optim.lr": 0.01}})
+    assert found[1].factors == ("schedule",)
+    assert set(found[2].factors) == {"schedule", "optim.lr"}
+    assert len(found[2].changes) > 2

@@ -50,7 +50,11 @@ class StudyReporter(TerminalReporter):
         )
         for arm in variants:
             what = "; ".join(str(change) for change in arm.changes) or "nothing: an identical arm"
-            joint = "  (joint effect only: several keys differ)" if len(arm.changes) > 1 else ""
+            joint = (
+                "  (joint effect only: several keys differ)"
+                if len(arm.factors) > 1 and not arm.levels
+                else ""
+            )
             self.note(f"  {arm.name}: {what}{joint}")
         self.note(str(ahead))
         if self._bar is not None:

@@ -51,9 +51,9 @@ def _added(plan: Plan, earlier: Sequence[Plan]) -> Iterator[Caution]:
 def _joint(arms: Sequence[Arm]) -> Iterator[Caution]:
     """Factorial cells differ in several keys by design; there the factors' effects are told apart."""
     for arm in arms:
-        if len(arm.changes) > 1 and not arm.levels:
-            keys = ", ".join(change.key for change in arm.changes)
-            text = f"{arm.name} differs from {arm.against} in {len(arm.changes)} keys ({keys})"
+        if len(arm.factors) > 1 and not arm.levels:
+            keys = ", ".join(arm.factors)
+            text = f"{arm.name} differs from {arm.against} in {len(arm.factors)} keys ({keys})"
             yield Caution(code="joint-effect", text=f"{text}: joint effect only, cannot attribute")
 
 
