@@ -180,7 +180,7 @@ def _at_any(chances: list[float], looks: tuple[int, ...]) -> float:
 
 @lru_cache(maxsize=4096)
 def _shift(df: int, critical: float, wanted: float) -> float:
-    high = critical + 10.0
+    high = _CERTAIN * critical
     return float(brentq(lambda shift: detection(shift, 1.0, df=df, critical=critical) - wanted, 0, high))
 
 
