@@ -1,6 +1,6 @@
 """Are the verdicts right as often as they say? `make proof-stats`, into results/stats/.
 
-About ten minutes of one core. Exits with 1 where a bound does not hold.
+About five minutes of one core. Exits with 1 where a bound does not hold.
 """
 
 import subprocess
@@ -60,7 +60,8 @@ by its own spread does not always see it: up to 7 % are accepted.
 *Found*: its interval lies above zero. *Promised*: what `toynet.stats.power` says beforehand; found must lie
 within 3 points of it. *Coverage*: the intervals of all variants hold their truths, 94 to 96 % asked for.
 Under `auto` more is normal, since an arm that stops early has an interval of that look, which is wider.
-*Wrong sign*: its interval lies below zero, under 0.5 % asked for. *Seeds*: the mean that the first variant took.
+*Wrong sign*: its interval lies below zero, under 0.5 % asked for. *Seeds*: the mean that the first variant
+took.
 
 {planted}
 
@@ -89,11 +90,12 @@ Commit {commit}, {elapsed_s} s on a shared machine, {processor_s} s of one core'
 
 
 def main() -> None:
+    commit = subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip()
     started, worked = time.perf_counter(), time.process_time()
     proof = prove(studies.NULL_STUDIES, studies.STUDIES, tell=lambda line: print(line, flush=True))
     about = {
         "command": "make proof-stats",
-        "commit": subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip(),
+        "commit": commit,
         "elapsed_s": round(time.perf_counter() - started),
         "processor_s": round(time.process_time() - worked),
         "packages": {name: version(name) for name in ("numpy", "scipy", "statsmodels")},
@@ -140,7 +142,7 @@ def page(about: dict[str, Any], proof: Proof) -> str:
         held=len(proof.checks) - len(broken),
         bounds=len(proof.checks),
         broken="".join(
-            f"\n\nBroken: {b.what}: {100 * b.measured:.2f} %, not in {100 * b.low:g} to {100 * b.high:g} %, "
+            f"\n\nBroken: {b.what}: {100 * b.measured:.2f} %, not in {100 * b.low:.1f} to {100 * b.high:.1f} %, "
             f"by {b.misses():.1f} standard errors."
             for b in broken
         ),
