@@ -142,8 +142,8 @@ def page(about: dict[str, Any], proof: Proof) -> str:
         held=len(proof.checks) - len(broken),
         bounds=len(proof.checks),
         broken="".join(
-            f"\n\nBroken: {b.what}: {100 * b.measured:.2f} %, not in {100 * b.low:.1f} to {100 * b.high:.1f} %, "
-            f"by {b.misses():.1f} standard errors."
+            f"\n\nBroken: {b.what}: {100 * b.measured:.2f} %, "
+            f"not in {100 * b.low:.1f} to {100 * b.high:.1f} %, by {b.misses():.1f} standard errors."
             for b in broken
         ),
         nulls=_nulls(c for c in standard if not c.cell.effect),
