@@ -95,6 +95,11 @@ def plan_of(spec: StudySpec) -> records.Plan:
     return "auto" if spec.seeds == "auto" else "open"
 
 
+def family(plan: Plan) -> int:
+    """How many contrasts share the 5 %: one for each arm but the first, whether it gets a verdict or not."""
+    return sum(arm.against is not None for arm in plan.arms)
+
+
 def first_look(spec: StudySpec) -> int:
     """The seeds that every arm gets."""
     return spec.seeds if isinstance(spec.seeds, int) else sequential.FEWEST
@@ -165,6 +170,7 @@ def _compare(plan: Plan, control: str, variants: Sequence[str], entries: Entries
         margin=spec.margin,
         correct=_correctness(seeds, entries) if spec.metric != "best_val_accuracy" else None,
         chance=100 / plan.classes,
+        family=family(plan),
     )
 
 

@@ -58,7 +58,9 @@ def outlook(folder: StudyFolder, prepared: Prepared, jobs: int) -> Outlook:
     run_s = _run_seconds(prepared)
     macs = plan.sizes[plan.control.name].macs * plan.sizes[plan.control.name].samples
     block_s = sum(run_s * size.macs * size.samples / macs for size in plan.sizes.values()) / jobs
-    seen = power.outlook(sigma=sigma, seeds=last or first, plan=kind, variants=len(plan.arms) - 1)
+    family = analysis.family(plan)
+    together = 1 if spec.chain else family
+    seen = power.outlook(sigma=sigma, seeds=last or first, plan=kind, variants=together, family=family)
     return Outlook(
         sigma=sigma,
         source=source,
