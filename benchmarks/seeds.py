@@ -3,9 +3,9 @@
 Trains the recipe on the real CIFAR-10 with seeds 0, 1, ..., one after the other, each with the command that a
 user would type and in a process of its own, and measures the machine's bf16 matrix product before and after
 each. Cost is what the whole command took, from its start to its end, times that rate: data, training,
-evaluation and pictures. Writes results/RECIPE/: every seed's records, and a table. A seed that is finished is
-not trained again, and one that broke off goes on; the cost of either is left out, and with --beside that of all
-(a machine that does other work tells nothing about cost). Needs CIFAR-10 in $TOYNET_DATA.
+evaluation and pictures. Writes results/RECIPE/: every seed's records, and a table. A seed that is finished
+is not trained again, and one that broke off goes on. Their cost is left out, and with --beside that of all: a
+machine that does other work tells nothing about cost. Needs CIFAR-10 in $TOYNET_DATA.
 """
 
 import argparse
