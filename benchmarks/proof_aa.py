@@ -1,8 +1,8 @@
 """Twenty real A/A studies: python benchmarks/proof_aa.py
 
 The shipped study `aa`, whose arms have no effect, over fresh seeds each time and trained for real on the
-built-in images. Whatever is found is an error of the method. Writes results/aa/; a repetition that is finished
-is not run again. Exits with 1 where more than three verdicts are other than undecided or no difference.
+built-in images. Whatever is found is an error of the method. Writes results/aa/; a repetition that is
+finished is not run again. Exits with 1 where more than three verdicts are not undecided or no difference.
 """
 
 import argparse
@@ -85,9 +85,9 @@ def page(about: dict[str, Any], rows: list[dict[str, Any]], repetitions: int) ->
         [
             "# Real A/A studies",
             "",
-            f"{repetitions} studies of arms without an effect, each on seeds of its own: **{about['alarms']} of "
-            f"{len(rows)} verdicts** in {len(studies)} studies are other than undecided or no meaningful difference "
-            f"(at most {MOST_ALARMS} are allowed). One study in twenty is expected to raise an alarm.",
+            f"{repetitions} studies of arms without an effect, each on seeds of its own: **{about['alarms']} "
+            f"of {len(rows)} verdicts** in {len(studies)} studies are other than undecided or no meaningful "
+            f"difference (at most {MOST_ALARMS} are allowed). One study in twenty may raise an alarm.",
             "",
             "| verdict | times |",
             "|---|---|",
