@@ -134,7 +134,7 @@ class StudyReporter(TerminalReporter):
         spec = self._plan.spec
         table = Table(title=f"{spec.question or spec.name}{self._left()}", title_justify="left")
         for column in ("arm", "seeds", "mean %", "sd", "difference and 95 % interval, points"):
-            table.add_column(column, justify="left" if column in ("arm", "difference") else "right")
+            table.add_column(column, justify="left" if column.startswith(("arm", "difference")) else "right")
         for arm in self._plan.arms:
             scores, failed = self._scores.get(arm.name, []), self._failed.get(arm.name, 0)
             busy = sum(name == arm.name for name, _ in self._running)
