@@ -53,6 +53,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["evaluate"],
         ["diagnose"],
         ["bench"],
+        ["study"],
+        ["final"],
+        ["compare"],
         ["data"],
         ["data", "fetch"],
         ["models"],
@@ -129,10 +132,19 @@ def test_help_answers_within_half_a_second():
         (["models", "show", "toynet13"], 2, "did you mean toynet"),
         (["data", "info", "folder:/nowhere"], 1, "/nowhere"),
         (["data", "fetch", "mnist"], 2, "mnist"),
+        (["study", "quikstart"], 2, "there is no study quikstart; did you mean quickstart?"),
+        (["study", "quickstart", "--seeds", "many"], 2, "study quickstart: seeds"),
+        (["study", "quickstart", "--seeds", "1"], 2, "study quickstart: seeds"),
+        (["study", "quickstart", "--resume"], 2, "there is no study quickstart to go on with"),
+        (["study", "quickstart", "--data", "cifra10", "--dry-run"], 2, "did you mean cifar10?"),
+        (["final", "quickstart", "--variant", "shift"], 2, "there is no study quickstart"),
+        (["final", "quickstart"], 2, "--variant"),
+        (["compare", "one", "two"], 2, "there is no run one"),
+        (["compare", "one", "two", "--unequal", "epoch"], 2, "did you mean epochs?"),
     ],
 )
 def test_bad_requests_get_one_line(arguments: list[str], code: int, message: str, tmp_path: Path):
-    done = toynet(*arguments, TOYNET_RUNS=str(tmp_path / "runs"))
+    done = toynet(*arguments, TOYNET_RUNS=str(tmp_path / "runs"), TOYNET_STUDIES=str(tmp_path / "studies"))
     assert done.returncode == code, done.stderr
     lines = done.stderr.strip().splitlines()
     assert lines[-1].startswith("error: ")

@@ -181,6 +181,8 @@ def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
+    if first["loc"][:1] == ("seeds",):
+        return f"seeds: auto, open-ended or a number from 2 to 1000, got {first['input']!r}"
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     message = f"{message[:1].lower()}{message[1:]}"
