@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from toynet.core.errors import UsageError
 from toynet.studies import design
 from toynet.studies.design import Size
+from toynet.studies.folder import Plan, StudyFolder
 from toynet.studies.spec import StudySpec
 
 
@@ -47,7 +50,7 @@ def test_tables_that_appear_are_told():
 
 def test_combinations_of_factors_are_arms():
     cells = arms(factors={"augment.flip": ["none", "random"], "model.dropout": [0.0, 0.3]})
-    assert [arm.levels for arm in cells] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [tuple(arm.levels.values()) for arm in cells] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert [arm.name for arm in cells[1:]] == [
         "flip=none dropout=0.3",
         "flip=random dropout=0.0",
@@ -61,7 +64,7 @@ def test_combinations_of_factors_are_arms():
 def test_a_fraction_runs_fewer_and_keeps_the_control():
     factors = {"augment.flip": ["none", "random"], "model.dropout": [0, 0.3], "optim.nesterov": [True, False]}
     cells = arms(factors=factors, generated={"optim.nesterov": ["augment.flip", "model.dropout"]})
-    assert [arm.levels for arm in cells] == [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)]
+    assert [tuple(arm.levels.values()) for arm in cells] == [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)]
 
 
 @pytest.mark.parametrize(
@@ -92,3 +95,17 @@ def test_budgets_that_differ_are_found():
         "parameters": (100, 106),
         "macs": (1000, 949),
     }
+
+
+def test_a_factors_level_stays_its_own_through_the_journal(tmp_path: Path):
+    """The journal sorts keys; levels kept by place then told of another factor."""
+    factors = {"model.dropout": [0.0, 0.4], "augment.flip": ["none", "random"]}
+    spec = StudySpec.from_table("mixed", {"recipe": "quick", "seeds": 2, "factors": factors})
+    arms = design.arms(spec)
+    size = Size(epochs=1, samples=1, parameters=1, macs=1)
+    plan = Plan(spec=spec, arms=arms, sizes={arm.name: size for arm in arms}, classes=10, digest="")
+    folder = StudyFolder(tmp_path)
+    folder.ledger.write_plan(plan.model_dump(mode="json"))
+    for arm in folder.plan().arms:
+        settings = arm.recipe.settings()
+        assert arm.levels == {key: values.index(settings[key]) for key, values in factors.items()}
