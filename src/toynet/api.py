@@ -15,9 +15,10 @@ from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.memory import keep_freed_memory
 from toynet.core.records import RunResult
 from toynet.core.reporter import Reporter, Silent
-from toynet.evaluation import diagnose as diagnosis
 from toynet.evaluation import metrics
 from toynet.evaluation.findings import Finding
+from toynet.report import readings
+from toynet.report import subject as reported
 from toynet.report.gallery import draw_preview
 from toynet.report.run_figures import draw_run
 from toynet.runs import execute, reads, subject, trained
@@ -117,6 +118,22 @@ def study(
     return conduct(spec, path, jobs=jobs, resume=resume, data=data, data_root=data_root, audience=audience)
 
 
+def report(
+    name: str | Path,
+    output: str | Path | None = None,
+    *,
+    root: Path | None = None,
+    studies_root: Path | None = None,
+) -> Path:
+    """One self-contained page of a study or a run, and the same as Markdown beside it; returns its path.
+
+    It goes to `output`, else to report.html in the study's or the run's folder. Raises `ToyNetError` and its
+    kinds.
+    """
+    runs, studies = root or places.runs_folder(), studies_root or places.studies_folder()
+    return reported.write_report(name, None if output is None else Path(output), runs=runs, studies=studies)
+
+
 def open_run(run: str | Path | Run, *, root: Path | None = None) -> Run:
     """A run by name or path."""
     if isinstance(run, Run):
@@ -162,20 +179,8 @@ def diagnose(run: str | Path | Run, *, root: Path | None = None) -> list[Finding
     diverged = opened.result is not None and opened.result.status == "diverged"
     if not records and not diverged:
         raise ToyNetError(f"run {folder.name} has not finished an epoch yet; there is nothing to read")
-    per_class = None
-    if (folder.path / "predictions.npz").exists():
-        arrays = folder.predictions()
-        # Advice must not be drawn from test images, so the classes are judged on validation only.
-        if "val_logits" in arrays:
-            names = [str(name) for name in arrays["classes"]]
-            per_class = metrics.per_class(arrays["val_logits"], arrays["val_labels"], names)
-    return diagnosis.diagnose(
-        records,
-        settings=folder.recipe().settings(),
-        per_class=per_class,
-        activations=folder.activations(),
-        diverged=diverged,
-    )
+    # Advice must not be drawn from test images, so the classes are judged on validation only.
+    return readings.findings(folder, records, readings.class_scores(folder, "val"))
 
 
 def preview(

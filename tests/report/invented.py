@@ -76,9 +76,13 @@ def study(
     that had their verdict after so many seeds.
     """
     arms = _renamed(design.arms(wanted), names or {})
-    wanted = wanted.model_copy(
-        update={"variants": tuple(Variant(name=arm.name, changes={"x": 0}) for arm in arms[1:])}
-    ) if names else wanted
+    wanted = (
+        wanted.model_copy(
+            update={"variants": tuple(Variant(name=arm.name, changes={"x": 0}) for arm in arms[1:])}
+        )
+        if names
+        else wanted
+    )
     sizes = {
         arm.name: Size(
             epochs=arm.recipe.train.epochs,
@@ -112,8 +116,15 @@ def study(
 def hostile(path: Path) -> Account:
     """Names that want to be markup, names that are too long, names in other letters."""
     long = "a_very_long_name_" * 7
-    names = {"shift": HOSTILE, "flip": long, "dropout": "随机失活与数据增强的影响", "tiny_rotation": "a|b`c`*d*_e_"}
-    asked = f"Does {HOSTILE} help? </title></style><script>alert(2)</script> {{{{ 7 * 7 }}}} [x](javascript:y)"
+    names = {
+        "shift": HOSTILE,
+        "flip": long,
+        "dropout": "随机失活与数据增强的影响",
+        "tiny_rotation": "a|b`c`*d*_e_",
+    }
+    asked = (
+        f"Does {HOSTILE} help? </title></style><script>alert(2)</script> {{{{ 7 * 7 }}}} [x](javascript:y)"
+    )
     account = study(
         path,
         spec("hostile", question=asked),
@@ -127,9 +138,7 @@ def hostile(path: Path) -> Account:
 
 def _renamed(arms: Sequence[Arm], names: Mapping[str, str]) -> tuple[Arm, ...]:
     return tuple(
-        arm.model_copy(
-            update={"name": names.get(arm.name, arm.name), "note": HOSTILE if names else arm.note}
-        )
+        arm.model_copy(update={"name": names.get(arm.name, arm.name), "note": HOSTILE if names else arm.note})
         for arm in arms
     )
 
@@ -137,7 +146,7 @@ def _renamed(arms: Sequence[Arm], names: Mapping[str, str]) -> tuple[Arm, ...]:
 def _gain(wanted: StudySpec, arm: Arm, effects: Mapping[str, float]) -> float:
     if not wanted.factors:
         return effects.get(arm.name, 0.0)
-    on = [key for key, level in zip(wanted.factors, arm.levels, strict=True) if level]
+    on = [key for key, level in arm.levels.items() if level]
     together = sum(effects.get(f"{a} x {b}", 0.0) for a in on for b in on)
     return sum(effects.get(key, 0.0) for key in on) + together
 
@@ -228,7 +237,9 @@ def write_run(
     if result.status != "diverged":
         np.savez_compressed(run.path / "predictions.npz", **predictions(correct, draw, classes, part))
         layers = [
-            LayerActivation(name=f"conv{k}", kind="ReLU", rms=1.0, max_abs=9.0, dead_fraction=0.02, finite=True)
+            LayerActivation(
+                name=f"conv{k}", kind="ReLU", rms=1.0, max_abs=9.0, dead_fraction=0.02, finite=True
+            )
             for k in range(3)
         ]
         from toynet.core.files import write_json
@@ -243,7 +254,9 @@ def predictions(
     """Logits that are right where they are to be; each class has one that it is taken for."""
     images, kinds = len(correct), len(classes)
     labels = np.arange(images) % kinds
-    wrong = np.where(draw.random(images) < 0.6, (labels + 2) % kinds, (labels + draw.integers(1, kinds, images)) % kinds)
+    wrong = np.where(
+        draw.random(images) < 0.6, (labels + 2) % kinds, (labels + draw.integers(1, kinds, images)) % kinds
+    )
     chosen = np.where(correct, labels, wrong)
     logits = draw.normal(size=(images, kinds)).astype(np.float32)
     logits[np.arange(images), chosen] = logits.max(1) + draw.gamma(2.0, 1.2, images).astype(np.float32)

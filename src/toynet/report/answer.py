@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from toynet.report.words import bounds, digits_for, listed, number, signed
+from toynet.report.words import bounds, digits_for, number, signed
 from toynet.stats.records import Interval
 
 _MOST_NAMED = 4
@@ -25,12 +25,15 @@ class Judged:
     verdict: str
     difference: float | None = None
     interval: Interval | None = None
+    twins: str = ""
+    """What these runs cannot tell it from."""
 
     def figure(self) -> str:
-        """`+0.41 pp [+0.12, +0.70]`"""
+        """`+0.41 pp [+0.12, +0.70]`, and what else may be the cause."""
         if self.difference is None or self.interval is None:
             return ""
-        return f"{signed(self.difference, digits_for(self.interval))} pp {bounds(self.interval)}"
+        size = f"{signed(self.difference, digits_for(self.interval))} pp {bounds(self.interval)}"
+        return f"{size}, or it is {self.twins}" if self.twins else size
 
 
 Sentence = tuple[Piece, ...]
@@ -55,19 +58,21 @@ _KINDS: tuple[tuple[tuple[str, ...], Callable[[bool], str]], ...] = (
 
 def answer(judged: Sequence[Judged], noun: str) -> Sentence:
     """One sentence; noun: what they are, `change`, `step` or `factor`."""
-    total, clauses = len(judged), []
+    total = len(judged)
+    clauses: list[list[Piece]] = []
     for verdicts, verb in _KINDS:
         found = _by_size([one for one in judged if one.verdict in verdicts])
         if found:
             clauses.append(_clause(found, total, noun, verb, first=not clauses))
     described = [one for one in judged if one.verdict == "description only"]
-    open_ones = [one for one in judged if one.verdict == "undecided"]
+    open_ones = _by_size([one for one in judged if one.verdict == "undecided"])
     without = [one for one in judged if not one.verdict]
     if described:
         opening = "with fewer than five seeds there is no verdict, only a description of"
         clauses.append([Piece(f"{opening} "), *_names(described, figures=True)])
     if open_ones:
-        clauses.append([Piece("nothing can be said yet about "), *_names(open_ones, figures=True)])
+        every = f"any of the {number(total)} {noun}s: " if total == len(open_ones) > 1 else ""
+        clauses.append([Piece(f"nothing can be said yet about {every}"), *_names(open_ones, figures=True)])
     if without:
         clauses.append([Piece("there is no verdict on "), *_names(without, figures=False)])
     return _joined(clauses)
@@ -117,8 +122,13 @@ def _joined(clauses: list[list[Piece]]) -> Sentence:
 
 def interactions(found: Sequence[Judged]) -> Sentence:
     """What factors do to one another: those that are certain, or that none is."""
-    certain = [one for one in found if one.verdict not in ("undecided", "description only", "no meaningful difference")]
-    if not certain:
-        return (Piece("No two factors are seen to depend on each other."),) if found else ()
-    names = listed([f"{one.name} ({one.figure()})" for one in certain])
-    return (Piece(f"These depend on each other: {names}."),)
+    if not found:
+        return ()
+    more = _by_size([one for one in found if one.verdict.startswith("helps")])
+    less = _by_size([one for one in found if one.verdict.startswith("hurts")])
+    clauses = [
+        [Piece(f"together these do {how} than their effects add up to: "), *_names(ones, figures=True)]
+        for ones, how in ((more, "more"), (less, "less"))
+        if ones
+    ]
+    return _joined(clauses or [[Piece("no two factors are seen to depend on each other")]])

@@ -92,7 +92,7 @@ def _ends(readings: Sequence[Reading]) -> dict[int, Floats]:
     found = {}
     for reading in readings:
         seen = [row for row in reading.records if row.val_accuracy is not None]
-        if seen:
+        if seen and reading.whole:
             found[reading.seed] = 100 * np.array([seen[-1].train_accuracy, seen[-1].val_accuracy], np.float64)
     return found
 
@@ -121,7 +121,7 @@ def classes(arms: Sequence[Arm], readings: Readings) -> Classes | None:
 
 
 def _recalls(readings: Sequence[Reading]) -> dict[int, Floats]:
-    return {one.seed: one.recall for one in readings if one.recall is not None}
+    return {one.seed: one.recall for one in readings if one.recall is not None and one.whole}
 
 
 def _shared(table: dict[str, dict[int, Floats]], arm: Arm) -> list[int]:
@@ -152,7 +152,8 @@ def _mean(rows: Floats) -> Floats:
     known = ~np.isnan(rows)
     count = known.sum(0)
     total = np.where(known, rows, 0.0).sum(0)
-    return np.divide(total, count, out=np.full(rows.shape[1], np.nan), where=count > 0)
+    found: Floats = np.divide(total, count, out=np.full(rows.shape[1], np.nan), where=count > 0)
+    return found
 
 
 def diagnoses(arm: str, readings: Readings) -> tuple[Diagnosed, ...]:

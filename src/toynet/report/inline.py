@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -26,14 +27,13 @@ _COLOURS = {
 _TO_VARIABLES = {colour.lower(): variable for colour, variable in _COLOURS.items()}
 
 
-def inline(
-    draw: Callable[[Figure], None], width_in: float, height_in: float, *, name: str, told: str
-) -> str:
+def inline(draw: Callable[[Figure], None], width_in: float, height_in: float, *, name: str, told: str) -> str:
     """An `<svg>` of what `draw` draws. name: prefix of its inner names, unlike that of any other drawing on
     the page, of plain letters; told: what it shows, in words, for those who do not see it.
     """
     content = io.StringIO()
-    with style.styled(width_in, height_in, **{"svg.fonttype": "none", "savefig.transparent": True}) as figure:
+    look: dict[str, Any] = {"svg.fonttype": "none", "savefig.transparent": True}
+    with style.styled(width_in, height_in, **look) as figure:
         draw(figure)
         figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     return _fitted(content.getvalue(), name, told)

@@ -21,6 +21,9 @@ class Reading:
     """One run. recall: (classes,) NaN for a class without images; none without predictions."""
 
     seed: int
+    whole: bool
+    """Whether it ended with a score, so that it counts in means."""
+
     records: tuple[EpochRecord, ...]
     findings: tuple[Finding, ...]
     classes: tuple[str, ...]
@@ -45,20 +48,21 @@ def read(account: Account, part: str) -> Readings:
     damaged = []
     for arm, seed in sorted(account.runs, key=lambda key: key[1]):
         try:
-            arms.setdefault(arm, []).append(reading(account.runs[arm, seed], seed, part))
+            arms.setdefault(arm, []).append(_reading(account, arm, seed, part))
         except ToyNetError as error:
             damaged.append(str(error))
     return Readings(arms, len(account.entries) - sum(map(len, arms.values())), tuple(damaged))
 
 
-def reading(run: RunFolder, seed: int, part: str) -> Reading:
-    """One run. Raises `ToyNetError` for a damaged file."""
+def _reading(account: Account, arm: str, seed: int, part: str) -> Reading:
+    run, entry = account.runs[arm, seed], account.entries[arm, seed]
     scores = class_scores(run, part)
     judged = scores if part == "val" else class_scores(run, "val")
     recall = np.array([np.nan if one.recall is None else one.recall for one in scores]) if scores else None
     records = run.metrics()
     return Reading(
         seed=seed,
+        whole=entry.outcome in ("finished", "stopped_early"),
         records=tuple(records),
         findings=tuple(findings(run, records, judged)),
         classes=tuple(one.name for one in scores or ()),

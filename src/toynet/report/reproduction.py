@@ -42,9 +42,14 @@ def setting_out(account: Account) -> tuple[tuple[str, str], ...]:
     """Seeds, images, machine and versions, as the runs recorded them."""
     entries = list(account.entries.values())
     seeds = sorted({entry.seed for entry in entries})
-    machines = Counter(f"{entry.machine}, {words.counted(entry.threads, 'thread')}" for entry in entries if entry.machine)
+    machines = Counter(
+        f"{entry.machine}, {words.counted(entry.threads, 'thread')}" for entry in entries if entry.machine
+    )
     facts = [
-        ("Seeds", f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else ", ".join(map(str, seeds)) or "none yet"),
+        (
+            "Seeds",
+            f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else ", ".join(map(str, seeds)) or "none yet",
+        ),
         ("Images", f"digest {account.plan.digest[:16]}…; {account.plan.control.recipe.data.name}"),
     ]
     for machine, count in sorted(machines.items()):
@@ -52,7 +57,9 @@ def setting_out(account: Account) -> tuple[tuple[str, str], ...]:
     versions = _versions(account)
     if versions:
         facts.append(("Versions", versions))
-    equal = "The same machine, versions and threads give the same scores; others give scores of the same kind."
+    equal = (
+        "The same machine, versions and threads give the same scores; others give scores of the same kind."
+    )
     return (*facts, ("To expect", equal))
 
 

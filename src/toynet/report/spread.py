@@ -1,6 +1,6 @@
 """The curves of one arm over its seeds, beside those of another: three panels to stand inside a page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from toynet.core.records import EpochRecord
 from toynet.report.curves import scale_rate
 from toynet.report.inline import inline
-from toynet.report.style import BLUE, GREY
+from toynet.report.style import BLUE, GREY, VERMILION
 
 Floats = NDArray[np.float64]
 
@@ -22,17 +22,23 @@ _LINES = ("train_accuracy", "val_accuracy", "train_loss", "val_loss", "lr")
 
 @dataclass(frozen=True)
 class Spread:
-    """Curves of several seeds. `values`: (seeds, epochs) by kind, NaN where there is nothing to show."""
+    """Curves of several seeds. `values`: (seeds, epochs) by kind, NaN where there is nothing to show.
+
+    `lost` are those that diverged or failed; they count in no mean.
+    """
 
     epochs: NDArray[np.int64]
     values: dict[str, Floats]
+    lost: "Spread | None" = None
 
     @classmethod
-    def of(cls, runs: Sequence[Sequence[EpochRecord]]) -> "Spread | None":
+    def of(
+        cls, runs: Sequence[Sequence[EpochRecord]], lost: Sequence[Sequence[EpochRecord]] = ()
+    ) -> "Spread | None":
         """None where no run has an epoch. Accuracies in percent."""
         last = max((row.epoch for records in runs for row in records), default=0)
         if not last:
-            return None
+            return cls.of(lost) if lost else None
         values = {line: np.full((len(runs), last), np.nan) for line in _LINES}
         for place, records in enumerate(runs):
             for row in records:
@@ -40,7 +46,7 @@ class Spread:
                     value = getattr(row, line)
                     if value is not None and np.isfinite(value):
                         values[line][place, row.epoch - 1] = value * (100 if "accuracy" in line else 1)
-        return cls(np.arange(1, last + 1), values)
+        return cls(np.arange(1, last + 1), values, cls.of(lost) if lost else None)
 
     def mean(self, line: str) -> Floats:
         """Over the seeds that have the epoch."""
@@ -51,10 +57,10 @@ class Spread:
         return _over_seeds(self.values[line], np.nanmin), _over_seeds(self.values[line], np.nanmax)
 
 
-def _over_seeds(values: Floats, how: object) -> Floats:
+def _over_seeds(values: Floats, how: Callable[..., Floats]) -> Floats:
     found = np.full(values.shape[1], np.nan)
     known = ~np.isnan(values).all(axis=0)
-    found[known] = how(values[:, known], axis=0)  # type: ignore[operator]
+    found[known] = how(values[:, known], axis=0)
     return found
 
 
@@ -103,9 +109,7 @@ def _panel(figure: Figure, title: str, ours: Spread, theirs: Spread | None) -> A
     return axes
 
 
-def _pair(
-    figure: Figure, title: str, lines: tuple[str, str], ours: Spread, theirs: Spread | None
-) -> None:
+def _pair(figure: Figure, title: str, lines: tuple[str, str], ours: Spread, theirs: Spread | None) -> None:
     axes = _panel(figure, title, ours, theirs)
     train, val = lines
     for spread, colour in ((theirs, GREY), (ours, BLUE)):
@@ -117,12 +121,17 @@ def _pair(
         marker = "o" if len(spread.epochs) <= 2 else None
         axes.plot(spread.epochs, spread.mean(train), color=colour, lw=1, ls=(0, (2, 1.6)), marker=marker)
         axes.plot(spread.epochs, spread.mean(val), color=colour, lw=1.9, marker=marker)
+    if ours.lost:
+        for curve in ours.lost.values[val]:
+            axes.plot(ours.lost.epochs, curve, color=VERMILION, lw=1.1)
     _frame(axes, lines, [spread for spread in (ours, theirs) if spread])
 
 
 def _frame(axes: Axes, lines: tuple[str, str], spreads: Sequence[Spread]) -> None:
     """Fit the frame to all but the steep start: differences of a point are lost beside a rise of fifty."""
-    later = [spread.values[line][:, len(spread.epochs) // 5 :].ravel() for spread in spreads for line in lines]
+    later = [
+        spread.values[line][:, len(spread.epochs) // 5 :].ravel() for spread in spreads for line in lines
+    ]
     values = np.concatenate(later)
     values = values[~np.isnan(values)]
     if len(values) and values.max() > values.min():

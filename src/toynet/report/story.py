@@ -3,39 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toynet.report import answer, strips, words
+from toynet.report import answer, effects, strips, words
 from toynet.report.answer import Judged, Sentence
-from toynet.report.strips import Axis, Pairs, Strip
-from toynet.report.words import Warned, Word
-from toynet.stats import sequential, verdicts
-from toynet.stats.factorial import Effect
+from toynet.report.effects import Line
+from toynet.report.strips import Axis, Pairs
+from toynet.report.words import Warned
 from toynet.stats.records import Comparison, Contrast
 from toynet.studies import analysis
 from toynet.studies.design import Arm
 from toynet.studies.folder import Account
 from toynet.studies.ledger import Entry
-from toynet.studies.spec import StudySpec
 
 Fact = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Line:
-    """One effect beside its interval: of an arm, or of a factor."""
-
-    name: str
-    remarks: tuple[str, ...]
-    figure: str
-    bounds: str
-    extent: str
-    """How many seeds, and what else belongs below the figure."""
-
-    word: Word
-    verdict: str
-    further: str
-    """What it would take to reach a verdict; empty where nothing is said of that."""
-
-    strip: Strip | None
 
 
 @dataclass(frozen=True)
@@ -79,21 +58,24 @@ def tell(account: Account) -> Story:
     scores_along = _axis_of_scores(account)
     rows = tuple(_row(account, arm, along, scores_along) for arm in variants)
     margin = findings.comparisons[0].margin if findings.comparisons else None
-    effects, effect_axis = _effects(account, margin)
-    noun = "factor" if effects else "combination" if spec.factors else "step" if spec.chain else "change"
+    lines, effect_axis = effects.effects(account, margin)
+    noun = "factor" if lines else "combination" if spec.factors else "step" if spec.chain else "change"
     unfinished = _unfinished(account)
     return Story(
-        question=spec.question.strip() or f"What do the {words.number(len(variants))} {noun}s of {account.name} do?",
+        question=spec.question.strip()
+        or f"What do the {words.number(len(variants))} {noun}s of {account.name} do?",
         answers=_answers(account, rows, noun, margin),
         noun=noun,
         facts=_facts(account, margin),
-        effects=effects,
+        effects=lines,
         effect_axis=effect_axis,
         rows=rows,
         axis=along,
         warnings=_warnings(account, unfinished),
         failures=tuple(
-            entry for entry in account.entries.values() if entry.outcome in ("diverged", "failed", "stopped_early")
+            entry
+            for entry in account.entries.values()
+            if entry.outcome in ("diverged", "failed", "stopped_early")
         ),
         unfinished=unfinished,
     )
@@ -181,62 +163,9 @@ def _row(account: Account, arm: Arm, along: Axis, scores_along: Axis) -> Row:
     )
 
 
-def _effects(account: Account, margin: float | None) -> tuple[tuple[Line, ...], Axis | None]:
-    found, spec = account.findings.factorial, account.plan.spec
-    if found is None or margin is None:
-        return (), None
-    bounds = [bound for one in found.effects for bound in (one.interval.low, one.interval.high)]
-    along = strips.axis([0.0, -margin, margin, *bounds], difference=True)
-    lines = [_effect(one, spec, margin, account.findings.seeds, along) for one in found.effects]
-    return tuple(lines), along
-
-
-def _effect(one: Effect, spec: StudySpec, margin: float, seeds: int, along: Axis) -> Line:
-    verdict = effect_verdict(one, margin, seeds)
-    remarks = []
-    if one.name in spec.factors:
-        old, new = spec.factors[one.name]
-        remarks.append(f"{words.setting(old)} -> {words.setting(new)}, averaged over the other factors")
-    else:
-        remarks.append("how much the one changes the other's effect, halved")
-    if one.aliases:
-        remarks.append(f"cannot be told from {words.listed(list(one.aliases))}: the figure is their sum")
-    span = strips.span(one.interval, along)
-    band = strips.Span(along.at(-margin), along.at(margin))
-    return Line(
-        name=one.name.replace(" x ", " × "),
-        remarks=tuple(remarks),
-        figure=words.signed(one.effect, words.digits_for(one.interval)),
-        bounds=words.bounds(one.interval),
-        extent=f"Holm's p {one.p:.2g}",
-        word=words.VERDICTS[verdict],
-        verdict=verdict,
-        further="",
-        strip=Strip(along.at(0.0), band, span, None, along.at(one.effect), (), along),
-    )
-
-
-def effect_verdict(one: Effect, margin: float, seeds: int) -> str:
-    """The same words as for a variant, from the effect's interval."""
-    return "description only" if seeds < sequential.FEWEST else verdicts.verdict(one.interval, margin)
-
-
 def _answers(account: Account, rows: Sequence[Row], noun: str, margin: float | None) -> tuple[Sentence, ...]:
-    found = account.findings.factorial
-    if found is not None and margin is not None:
-        judged = [
-            Judged(
-                one.name.replace(" x ", " × "),
-                effect_verdict(one, margin, account.findings.seeds),
-                one.effect,
-                one.interval,
-            )
-            for one in found.effects
-        ]
-        main = [one for one in judged if " × " not in one.name]
-        both = [one for one in judged if " × " in one.name]
-        second = answer.interactions(both)
-        return (answer.answer(main, noun), *((second,) if second else ()))
+    if account.findings.factorial is not None and margin is not None:
+        return effects.answers(account.findings.factorial.effects, margin, account.findings.seeds)
     judged = [
         Judged(row.arm.name, row.contrast.verdict, row.contrast.difference, row.contrast.interval)
         if row.contrast
@@ -262,7 +191,11 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
         ("Score", f"{words.metric(spec.metric)}, in percent; differences in points (pp)"),
     ]
     if margin is not None:
-        origin = "set by the study" if spec.margin else "3 % of the control's error at the first look, 0.2 at least"
+        origin = (
+            "set by the study"
+            if spec.margin
+            else "3 % of the control's error at the first look, 0.2 at least"
+        )
         margins = sorted({round(group.margin, 2) for group in account.findings.comparisons})
         shown = f"{margins[0]:.2f}" if len(margins) == 1 else f"{margins[0]:.2f} to {margins[-1]:.2f}"
         facts.append(("Margin", f"±{shown} pp: smaller differences do not matter ({origin})"))
@@ -273,7 +206,7 @@ def _unfinished(account: Account) -> str:
     findings = account.findings
     if findings.next_look is None:
         return ""
-    names = words.listed([arm for arm in findings.running])
+    names = words.listed(list(findings.running))
     return f"The plan goes on to {findings.next_look} seeds of {names}"
 
 
@@ -281,21 +214,21 @@ def _warnings(account: Account, unfinished: str) -> tuple[Warned, ...]:
     found = [
         Warned(
             f"No verdict on {one.arm}",
-            f"{one.reason[:1].upper()}{one.reason[1:]}.",
+            (f"{one.reason[:1].upper()}{one.reason[1:]}.",),
             "Give both arms the same budget, or declare the difference and read the verdict with its price.",
         )
         for one in account.findings.withheld
     ]
     if unfinished:
         advice = "Go on with toynet study --resume; verdicts so far hold, undecided arms may still change."
-        found.append(Warned("The study has not ended", f"{unfinished}.", advice))
+        found.append(Warned("The study has not ended", (f"{unfinished}.",), advice))
     if account.findings.factorial is not None and not isinstance(account.plan.spec.seeds, int):
         found.append(
             Warned(
                 "Effects are not corrected for looks",
-                "The study looks at its cells several times, and the effects' intervals hold for a single look.",
+                ("The study looks at its cells several times; the effects' intervals hold for one look.",),
                 "For a claim about a factor, run the study with a fixed number of seeds.",
             )
         )
     arms = [arm.name for arm in account.plan.arms]
-    return (*found, *(words.warned(caution, arms) for caution in account.findings.all_cautions()))
+    return (*found, *words.warned(account.findings.all_cautions(), arms))

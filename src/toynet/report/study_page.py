@@ -20,7 +20,7 @@ _METHODS = {
     "auto": "judged at 5, 8, 12 and 20 seeds, each look at level "
     f"{sequential.LOOK_LEVEL}, which makes 5 % in all. p is adjusted for the number of arms (Holm), not for "
     f"looks: hold it against {sequential.LOOK_LEVEL}.",
-    "open": "judged after every seed from the fifth on by an anytime-valid e-process; p may be read at any time.",
+    "open": "judged after every seed from the fifth on by an e-process that allows it; p holds at any time.",
 }
 
 
@@ -49,6 +49,7 @@ def study_page(account: Account, command: str | None = None) -> Page:
         "scores": tuple((arm.name, _scores(account, arm.name, seeds)) for arm in arms),
         "missing": _missing(account, read),
         "curves": _curves(told, read),
+        "lost": any(not one.whole for mine in read.arms.values() for one in mine),
         "gaps": evidence.gaps(arms, read),
         "classes": evidence.classes(arms, read),
         "costs": _costs(account),
@@ -82,13 +83,14 @@ def _missing(account: Account, read: Readings) -> str:
     total = len(account.entries)
     if read.missing == total:
         return (
-            "The run folders of this study are gone or cannot be read, so that curves, generalisation gap, classes "
-            f"and diagnosis are left out{damage}. Scores, costs and verdicts come from the journal, which is whole."
+            "The run folders of this study are gone or cannot be read, so that curves, generalisation gap, "
+            f"classes and diagnosis are left out{damage}. "
+            "Scores, costs and verdicts come from the journal, which is whole."
         )
     if read.missing:
         return (
-            f"{read.missing} of {total} run folders are gone or cannot be read{damage}: curves, generalisation "
-            "gap, classes and diagnosis show the others. Scores, costs and verdicts are whole."
+            f"{read.missing} of {total} run folders are gone or cannot be read{damage}: curves, "
+            "generalisation gap, classes and diagnosis show the others. Scores, costs and verdicts are whole."
         )
     return ""
 
@@ -99,7 +101,10 @@ def _curves(told: Story, read: Readings) -> tuple[tuple[Row, tuple[Markup, ...]]
     for place, row in enumerate(told.rows):
         for arm in (row.arm.name, row.against):
             if arm not in known:
-                known[arm] = Spread.of([one.records for one in read.of(arm)])
+                whole, lost = (
+                    [one.records for one in read.of(arm) if one.whole == way] for way in (True, False)
+                )
+                known[arm] = Spread.of(whole, lost)
         ours = known[row.arm.name]
         if ours is not None:
             drawn = spread.panels(
@@ -122,7 +127,9 @@ def _costs(account: Account) -> tuple[tuple[Any, Any, str], ...]:
     )
 
 
-def _diagnoses(account: Account, read: Readings) -> tuple[tuple[Finding, tuple[tuple[str, Diagnosed], ...]], ...]:
+def _diagnoses(
+    account: Account, read: Readings
+) -> tuple[tuple[Finding, tuple[tuple[str, Diagnosed], ...]], ...]:
     """By finding, the gravest first: which arms show it. The finding is its first arm's."""
     by_code: dict[str, list[tuple[str, Diagnosed]]] = {}
     for arm in account.plan.arms:

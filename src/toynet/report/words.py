@@ -1,4 +1,4 @@
-"""The page's fixed words: what each verdict and each caution means to a reader, and how numbers are written."""
+"""The page's fixed words: what each verdict and each caution means to a reader, and numbers."""
 
 import math
 from collections.abc import Iterable
@@ -31,12 +31,26 @@ VERDICTS = {
         "even", "≈", "The interval excludes zero, yet all of it lies within the margin."
     ),
     "no meaningful difference": Word(
-        "even", "=", "The interval holds zero and lies within the margin: a difference that matters is ruled out."
+        "even",
+        "=",
+        "The interval holds zero and lies within the margin: a difference that matters is ruled out.",
     ),
     "undecided": Word(
         "open", "?", "The interval holds zero and reaches beyond the margin: these seeds cannot tell."
     ),
-    "description only": Word("open", "–", "Fewer than five seeds: the numbers are shown, no verdict is drawn."),
+    "description only": Word(
+        "open", "–", "Fewer than five seeds: the numbers are shown, no verdict is drawn."
+    ),
+}
+INTERACTIONS = {  # what the verdict on an effect says when the effect is that of two factors together
+    "helps": Word("good", "▲", "more than their sum"),
+    "helps (size uncertain)": Word("good", "△", "more than their sum (size uncertain)"),
+    "hurts": Word("bad", "▼", "less than their sum"),
+    "hurts (size uncertain)": Word("bad", "▽", "less than their sum (size uncertain)"),
+    "real but too small to matter": Word("even", "≈", "too small to matter"),
+    "no meaningful difference": Word("even", "=", "no dependence that matters"),
+    "undecided": Word("open", "?", "undecided"),
+    "description only": Word("open", "–", "description only"),
 }
 NO_VERDICT = Word("open", "×", "The comparison would not be fair, or too few runs finished.")
 
@@ -67,9 +81,12 @@ _CAUTIONS = {  # code: title, and what to do about it
     ),
     "failures": (
         "Runs failed",
-        "Read the reasons in the list of failed runs; a change that makes training fail has a cost of its own.",
+        "Read the reasons in the list of failed runs; a change that makes training fail has its price.",
     ),
-    "few-seeds": ("Too few seeds", "Run at least 5 seeds: --seeds 5, or --seeds auto, which stops by itself."),
+    "few-seeds": (
+        "Too few seeds",
+        "Run at least 5 seeds: --seeds 5, or --seeds auto, which stops by itself.",
+    ),
     "no-spread": (
         "A difference without spread",
         "Make sure that the change reaches the training, and that scores are kept unrounded.",
@@ -104,19 +121,25 @@ class Warned:
     """A warning in full: what it is, what was seen, what to do."""
 
     title: str
-    text: str
+    texts: tuple[str, ...]
     advice: str
 
 
-def warned(caution: Caution, arms: Iterable[str]) -> Warned:
-    """The caution with its lesson; one that is not known here keeps its code as a title.
-
-    A text that begins with the name of one of the `arms` keeps its first letter.
+def warned(cautions: Iterable[Caution], arms: Iterable[str]) -> tuple[Warned, ...]:
+    """The cautions with their lessons, those of a kind together; one that is not known here keeps its code as
+    a title. A text that begins with the name of one of the `arms` keeps its first letter.
     """
-    title, advice = _CAUTIONS.get(caution.code, (caution.code.replace("-", " ").capitalize(), ""))
-    named = any(caution.text.startswith(arm) for arm in arms)
-    first = caution.text[:1] if named else caution.text[:1].upper()
-    return Warned(title, f"{first}{caution.text[1:]}.", advice)
+    known = tuple(arms)
+    kinds: dict[str, list[str]] = {}
+    for caution in cautions:
+        first = caution.text[:1] if caution.text.startswith(known) else caution.text[:1].upper()
+        kinds.setdefault(caution.code, []).append(f"{first}{caution.text[1:]}.")
+    return tuple(_warned(code, tuple(texts)) for code, texts in kinds.items())
+
+
+def _warned(code: str, texts: tuple[str, ...]) -> Warned:
+    title, advice = _CAUTIONS.get(code, (code.replace("-", " ").capitalize(), ""))
+    return Warned(title, texts, advice)
 
 
 def metric(name: str) -> str:
@@ -140,7 +163,7 @@ def signed(value: float, digits: int = 2) -> str:
 def bounds(interval: Interval) -> str:
     """`[+0.12, +0.70]`, to three digits where two would hide the width."""
     digits = digits_for(interval)
-    return f"[{signed(interval.low, digits)}, {signed(interval.high, digits)}]"
+    return f"[{signed(interval.low, digits)},\N{NO-BREAK SPACE}{signed(interval.high, digits)}]"
 
 
 def digits_for(interval: Interval) -> int:
@@ -149,13 +172,27 @@ def digits_for(interval: Interval) -> int:
 
 def number(count: int) -> str:
     """Small counts as words."""
-    names = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    names = (
+        "no",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    )
     return names[count] if 0 <= count < len(names) else str(count)
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, plural: str = "") -> str:
     """`1 seed`, `5 seeds`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def listed(parts: list[str]) -> str:
