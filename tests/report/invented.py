@@ -146,7 +146,7 @@ def _renamed(arms: Sequence[Arm], names: Mapping[str, str]) -> tuple[Arm, ...]:
 def _gain(wanted: StudySpec, arm: Arm, effects: Mapping[str, float]) -> float:
     if not wanted.factors:
         return effects.get(arm.name, 0.0)
-    on = [key for key, level in arm.levels.items() if level]
+    on = [key for key, level in zip(wanted.factors, arm.levels, strict=True) if level]
     together = sum(effects.get(f"{a} x {b}", 0.0) for a in on for b in on)
     return sum(effects.get(key, 0.0) for key in on) + together
 

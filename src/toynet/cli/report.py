@@ -24,6 +24,8 @@ def report(
     ] = None,
 ) -> None:
     """Make one page of a study or a run: the answer first, then all that it rests on. Needs no network."""
-    from toynet import api
+    # Not by way of the API, which loads torch: a page needs none.
+    from toynet.core import places
+    from toynet.report.subject import write_report
 
-    print(api.report(name, output))
+    print(write_report(name, output, runs=places.runs_folder(), studies=places.studies_folder()))

@@ -62,8 +62,7 @@ def tell(account: Account) -> Story:
     noun = "factor" if lines else "combination" if spec.factors else "step" if spec.chain else "change"
     unfinished = _unfinished(account)
     return Story(
-        question=spec.question.strip()
-        or f"What do the {words.number(len(variants))} {noun}s of {account.name} do?",
+        question=spec.question.strip() or _question(account, noun),
         answers=_answers(account, rows, noun, margin),
         noun=noun,
         facts=_facts(account, margin),
@@ -79,6 +78,14 @@ def tell(account: Account) -> Story:
         ),
         unfinished=unfinished,
     )
+
+
+def _question(account: Account, noun: str) -> str:
+    """For a study that states none."""
+    variants = [arm.name for arm in account.plan.arms[1:]]
+    if len(variants) == 1:
+        return f"Does {variants[0]} help?"
+    return f"Which of the {words.number(len(variants))} {noun}s of {account.name} help?"
 
 
 def paired(account: Account, arm: Arm) -> list[tuple[int, float, float]]:
@@ -182,10 +189,13 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
     lost = len(entries) - scored
     seeds = {"auto": "auto: looks at 5, 8, 12 and 20", "open-ended": "open-ended: a look after every seed"}
     runs = words.counted(scored, "finished run") + (f", {words.counted(lost, 'failed one')}" if lost else "")
-    compared = "the one before" if spec.chain else "the control"
+    variants, compared = len(plan.arms) - 1, "the one before" if spec.chain else "the control"
     facts = [
         ("Control", f"{control.recipe.name}, {control.recipe.model.name} on {control.recipe.data.name}"),
-        ("Compared", f"{words.counted(len(plan.arms) - 1, 'arm')}, each with {compared}, seed by seed"),
+        (
+            "Compared",
+            f"{words.counted(variants, 'arm')}{', each' * (variants > 1)} with {compared}, seed by seed",
+        ),
         ("Seeds", seeds.get(str(spec.seeds), f"{spec.seeds} for each arm")),
         ("Runs", runs),
         ("Score", f"{words.metric(spec.metric)}, in percent; differences in points (pp)"),

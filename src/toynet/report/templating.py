@@ -84,7 +84,7 @@ def _escaped(value: Any) -> Any:
     """A value on one line of Markdown, with every mark that would be read as markup made plain."""
     if isinstance(value, Markup):
         return value
-    return _MARKS.sub(r"\\\1", " ".join(str(value).split()))
+    return _MARKS.sub(r"\\\1", re.sub(r"[\r\n\t ]+", " ", str(value)))
 
 
 def _block(text: str) -> Markup:
@@ -95,7 +95,9 @@ def _block(text: str) -> Markup:
 
 
 def _tidy(text: str) -> str:
-    """No more than one empty line in a row outside code, and one end of line at the end."""
+    """Outside code: one empty line before a heading, no two in a row, no spaces at the end of a line."""
     parts = re.split(r"(^`{3,}\n.*?^`{3,}$)", text, flags=re.DOTALL | re.MULTILINE)
-    parts[::2] = [re.sub(r"\n{3,}", "\n\n", part) for part in parts[::2]]
+    for place in range(0, len(parts), 2):
+        part = re.sub(r"[ \t]+$", "", parts[place], flags=re.MULTILINE)
+        parts[place] = re.sub(r"\n{3,}", "\n\n", re.sub(r"\n(?=## )", "\n\n", part))
     return "".join(parts).strip() + "\n"

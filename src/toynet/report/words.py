@@ -163,7 +163,13 @@ def signed(value: float, digits: int = 2) -> str:
 def bounds(interval: Interval) -> str:
     """`[+0.12, +0.70]`, to three digits where two would hide the width."""
     digits = digits_for(interval)
-    return f"[{signed(interval.low, digits)},\N{NO-BREAK SPACE}{signed(interval.high, digits)}]"
+    low, high = (_bound(value, digits) for value in (interval.low, interval.high))
+    return f"[{low},\N{NO-BREAK SPACE}{high}]"
+
+
+def _bound(value: float, digits: int) -> str:
+    """Signed even where it rounds to zero, for the side of zero it lies on decides the verdict."""
+    return signed(value) if math.isinf(value) else f"{value:+.{digits}f}".replace("-", MINUS)
 
 
 def digits_for(interval: Interval) -> int:

@@ -167,5 +167,8 @@ def _effects(spec: StudySpec, arms: Sequence[Arm], entries: Entries) -> Factoria
     if len(blocks) < 2:
         return None
     values = [100 * getattr(entries[arm.name, seed], spec.metric) for seed in blocks for arm in arms]
-    switches = {key: np.tile([bool(arm.levels[key]) for arm in arms], len(blocks)) for key in spec.factors}
+    switches = {
+        key: np.tile([bool(arm.levels[place]) for arm in arms], len(blocks))
+        for place, key in enumerate(spec.factors)
+    }
     return factorial.analyse(values, switches, seeds=np.repeat(blocks, len(arms)))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from toynet.core.errors import UsageError
 from toynet.core.records import Record
@@ -55,8 +54,8 @@ class Arm(Record):
     recipe: Recipe
     note: str = ""
     changes: tuple[Change, ...] = ()
-    levels: dict[str, int] = Field(default_factory=dict)
-    """Factorial studies: 0 or 1 for each factor. By name, for a journal does not keep the factors' order."""
+    levels: tuple[int, ...] = ()
+    """Factorial studies: 0 or 1 for each factor."""
 
 
 def arms(spec: StudySpec, data: str | None = None) -> tuple[Arm, ...]:
@@ -109,8 +108,8 @@ def switches(spec: StudySpec) -> dict[str, NDArray[np.bool_]]:
 def _cells(spec: StudySpec, data: str | None) -> Iterator[Arm]:
     base: Recipe | None = None
     for row in zip(*switches(spec).values(), strict=True):
-        levels = {key: int(on) for key, on in zip(spec.factors, row, strict=True)}
-        changes = {key: values[levels[key]] for key, values in spec.factors.items()}
+        levels = tuple(int(on) for on in row)
+        changes = {key: values[on] for (key, values), on in zip(spec.factors.items(), levels, strict=True)}
         label = " ".join(f"{key.rpartition('.')[2]}={_shown(value)}" for key, value in changes.items())
         name = CONTROL if base is None else label
         recipe = _recipe(spec, name, spec.recipe, changes, data)
