@@ -18,7 +18,7 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Are the verdicts right as often as they say? Ten minutes of one core, into results/stats/.
+# Are the verdicts right as often as they say? Some five minutes of one core, into results/stats/.
 proof-stats: $(READY)
 	$(BIN)/python benchmarks/proof_stats.py
 

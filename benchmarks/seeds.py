@@ -3,9 +3,9 @@
 Trains the recipe on the real CIFAR-10 with seeds 0, 1, ..., one after the other, each with the command that a
 user would type and in a process of its own, and measures the machine's bf16 matrix product before and after
 each. Cost is what the whole command took, from its start to its end, times that rate: data, training,
-evaluation and pictures. Writes results/RECIPE/: every seed's records, and a table. A seed that is finished is
-not trained again, and one that broke off goes on; the cost of either is left out. Needs CIFAR-10 in
-$TOYNET_DATA, and an otherwise idle machine for the cost to mean anything.
+evaluation and pictures. Writes results/RECIPE/: every seed's records, and a table. A seed that is finished
+is not trained again, and one that broke off goes on. Their cost is left out, and with --beside that of all: a
+machine that does other work tells nothing about cost. Needs CIFAR-10 in $TOYNET_DATA.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def train(asked: argparse.Namespace, seed: int, kept: Path) -> None:
     run = asked.runs / f"{asked.recipe}-seed{seed}"
     command = [str(TOYNET), "train", asked.recipe, "--seed", str(seed), "--name", run.name]
     command += ["--threads", str(asked.threads), *(["--resume"] if run.exists() else [])]
-    begun = run.exists()
+    begun = run.exists() or asked.beside
     before = None if begun else rate(asked.threads)
     started = time.perf_counter()
     subprocess.run(command, check=True, env=os.environ | {"TOYNET_RUNS": str(asked.runs)})
@@ -133,7 +133,7 @@ def cost(rows: list[dict[str, Any]]) -> str:
     """What a seed took, in one line."""
     if all(row["operations"] is None for row in rows):
         return (
-            "Cost was not measured: the seeds were trained before, beside other work, "
+            "Cost was not measured: the seeds were trained beside other work, "
             "and training seconds hold what they waited."
         )
     return (
@@ -162,6 +162,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the run folders go")
+    parser.add_argument("--beside", action="store_true", help="beside other work: do not measure the cost")
     return parser.parse_args()
 
 

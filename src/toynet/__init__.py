@@ -11,28 +11,48 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toynet import stats
-    from toynet.api import Evaluation, Run, bench, diagnose, evaluate, open_run, preview, train
+    from toynet.api import (
+        Evaluation,
+        Run,
+        bench,
+        compare,
+        diagnose,
+        evaluate,
+        final,
+        open_run,
+        preview,
+        rehearse,
+        study,
+        train,
+    )
     from toynet.core.errors import ToyNetError
     from toynet.runs.recipe import Recipe
     from toynet.speed.records import BenchResult
+    from toynet.studies.folder import Account
 
 __all__ = [
+    "Account",
     "BenchResult",
     "Evaluation",
     "Recipe",
     "Run",
     "ToyNetError",
     "bench",
+    "compare",
     "diagnose",
     "evaluate",
+    "final",
     "open_run",
     "preview",
+    "rehearse",
     "stats",
+    "study",
     "train",
 ]
 
 _ROOMS = {"stats"}
 _HOMES = {
+    "Account": "toynet.studies.folder",
     "BenchResult": "toynet.speed.records",
     "Recipe": "toynet.runs.recipe",
     "ToyNetError": "toynet.core.errors",

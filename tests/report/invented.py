@@ -14,10 +14,11 @@ from toynet.core.records import EpochRecord, LayerActivation, RunResult
 from toynet.core.seeds import stream
 from toynet.runs.folder import DataCard, RunFolder
 from toynet.runs.recipe import Recipe
-from toynet.studies import analysis, design
+from toynet.studies import design
 from toynet.studies.design import Arm, Size
-from toynet.studies.folder import Account, Plan, StudyFolder
-from toynet.studies.ledger import Entry, finished
+from toynet.studies.folder import Account, StudyFolder
+from toynet.studies.ledger import Entry, pack
+from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec, Variant
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -25,6 +26,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 MACHINE = "Intel(R) Xeon(R) Processor [avx2 avx512f avx512_bf16] torch 2.13.0+cpu, bf16"
 ENVIRONMENT = {
     "processor": "Intel(R) Xeon(R) Processor",
+    "flags": ["avx2", "avx512f", "avx512_bf16"],
     "cores": 2,
     "memory_gib": 23.5,
     "system": "Linux x86_64",
@@ -94,8 +96,16 @@ def study(
     }
     folder = StudyFolder(path / wanted.name)
     folder.path.mkdir(parents=True)
-    plan = Plan(spec=wanted, arms=arms, sizes=sizes, classes=len(classes), digest="c0ffee" * 12)
+    plan = Plan(
+        spec=wanted,
+        arms=arms,
+        sizes=sizes,
+        classes=len(classes),
+        digest="c0ffee" * 12,
+        test_digest="b" * 64,
+    )
     folder.ledger.write_plan(plan.model_dump(mode="json"))
+    parts = ("val", "test") if wanted.metric == "test_accuracy" else ("val",)
     means: dict[str, float] = {}
     ease = stream(1, "ease").normal(size=images)
     for arm in arms:
@@ -105,12 +115,9 @@ def study(
             seed = wanted.first_seed + place
             score = means[arm.name] + _noise(arm.name, seed, sigma)
             lost = (arm.name, seed) in diverged
-            entry = _run(folder, arm, seed, score, ease, sizes[arm.name], lost, folders, classes)
+            entry = _run(folder, arm, seed, score, ease, sizes[arm.name], lost, folders, classes, parts)
             folder.ledger.write_run(entry)
-    plan, entries = folder.plan(), folder.ledger.entries()
-    runs = {key: run for key in entries if (run := folder.run(*key)).path.exists()}
-    found = analysis.analyse(plan.spec, plan.arms, plan.sizes, entries, classes=plan.classes)
-    return Account(folder.name, plan, entries, found, runs)
+    return folder.account()
 
 
 def hostile(path: Path) -> Account:
@@ -166,6 +173,7 @@ def _run(
     lost: bool,
     folders: bool,
     classes: Sequence[str],
+    parts: Sequence[str],
 ) -> Entry:
     draw, images = stream(seed, f"run {arm.name}"), len(ease)
     count = round(images * score / 100)
@@ -190,9 +198,9 @@ def _run(
         val_loss=None if lost else records[-1].val_loss,
         best_val_accuracy=None if lost else count / images + 0.002,
         best_epoch=None if lost else size.epochs,
-        test_accuracy=None,
+        test_accuracy=accuracy,
         test_loss=None,
-        train_s=seconds * 0.9,
+        train_s=seconds,
         images_per_s=size.samples / seconds,
         parameters=size.parameters,
         trainable_parameters=size.parameters,
@@ -202,9 +210,11 @@ def _run(
     )
     if folders:
         run = folder.run(arm.name, seed)
-        write_run(run, arm.recipe.with_changes({"train.seed": seed}), records, correct, result, draw, classes)
-    entry = finished(arm.name, result, machine=MACHINE, whole_s=seconds, correct=correct)
-    return entry.model_copy(update={"correct": "", "images": 0}) if lost else entry
+        recipe = arm.recipe.with_changes({"train.seed": seed})
+        write_run(run, recipe, records, correct, result, draw, classes, parts)
+    told = result.model_dump(include=set(Entry.model_fields))
+    scored = {} if lost else {"correct": pack(correct), "images": images}
+    return Entry(arm=arm.name, outcome=result.status, whole_s=seconds + 2, machine=MACHINE, **told | scored)
 
 
 def write_run(
@@ -215,7 +225,7 @@ def write_run(
     result: RunResult,
     draw: np.random.Generator,
     classes: Sequence[str] = CLASSES,
-    part: str = "val",
+    parts: Sequence[str] = ("val",),
 ) -> None:
     """A sealed run folder."""
     card = DataCard(
@@ -235,7 +245,7 @@ def write_run(
     lines = "".join(record.model_dump_json() + "\n" for record in records)
     (run.path / "metrics.jsonl").write_text(lines)
     if result.status != "diverged":
-        np.savez_compressed(run.path / "predictions.npz", **predictions(correct, draw, classes, part))
+        np.savez_compressed(run.path / "predictions.npz", **predictions(correct, draw, classes, parts))
         layers = [
             LayerActivation(
                 name=f"conv{k}", kind="ReLU", rms=1.0, max_abs=9.0, dead_fraction=0.02, finite=True
@@ -249,7 +259,7 @@ def write_run(
 
 
 def predictions(
-    correct: np.ndarray, draw: np.random.Generator, classes: Sequence[str], part: str
+    correct: np.ndarray, draw: np.random.Generator, classes: Sequence[str], parts: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Logits that are right where they are to be; each class has one that it is taken for."""
     images, kinds = len(correct), len(classes)
@@ -264,9 +274,9 @@ def predictions(
     shade = np.linspace(0, 1, 32)
     wave = np.sin(6 * shade[:, None] + draw.uniform(0, 6, (len(rows), 1, 1))) * np.cos(5 * shade[None, :])
     pictures = np.stack([128 + 100 * wave, 128 - 90 * wave, 90 + 60 * wave.transpose(0, 2, 1)], -1)
+    scored = {f"{part}_logits": logits for part in parts} | {f"{part}_labels": labels for part in parts}
     return {
-        f"{part}_logits": logits,
-        f"{part}_labels": labels,
+        **scored,
         "classes": np.array(classes),
         "gallery_rows": rows,
         "gallery_images": pictures.astype(np.uint8),
@@ -313,5 +323,5 @@ def single_run(path: Path, classes: Sequence[str] = CLASSES, *, name: str = "qui
         test_accuracy=accuracy, test_loss=0.41, train_s=91.2, images_per_s=5200.0, parameters=1_204_810,
         trainable_parameters=1_204_810, macs=38_400_000, precision="bf16", threads=1,
     )  # fmt: skip
-    write_run(run, recipe, records, correct, result, draw, classes, part="test")
+    write_run(run, recipe, records, correct, result, draw, classes, parts=("val", "test"))
     return run

@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from toynet.report import evidence, readings, reproduction, story
 from toynet.report.study_page import study_page
 from toynet.report.templating import Page
+from toynet.studies import gather
 from toynet.studies.folder import Account
 from toynet.studies.spec import StudySpec
 
@@ -222,3 +223,29 @@ def test_ten_arms_and_twenty_seeds_take_less_than_ten_seconds(place: Path):
     page = study_page(account)
     assert time.perf_counter() - begun < 10
     assert page.html.count('<svg class="plot"') == 9 * 3
+
+
+def test_a_final_claim_speaks_of_test_images(place: Path):
+    wanted = invented.spec("quickstart/final-shift", seeds=5, variant={"shift": {"augment.shift": 0.2}})
+    wanted = wanted.model_copy(update={"metric": "test_accuracy", "first_seed": 20})
+    page = study_page(invented.study(place, wanted, EFFECTS, images=2000))
+    assert "test accuracy, in percent" in page.markdown
+    assert "toynet final quickstart --variant shift --seeds 5" in page.markdown
+    assert "toynet study" not in page.markdown
+    html = Reader(page.html).plain
+    assert "on these test images" in html
+    assert "ToyNet final claim" in html
+    assert "each class's test images" in html
+
+
+def test_runs_gathered_into_a_comparison_have_a_page_of_their_own(place: Path):
+    account = invented.study(place / "runs", invented.spec("source"), {"shift": 2.0}, images=500)
+    runs = [run for (arm, seed), run in sorted(account.runs.items()) if (arm, seed) != ("flip", 1)]
+    gathered = gather.gather([run for run in runs if run.name[:4] in ("cont", "shif", "flip")])
+    page = study_page(gathered, "toynet compare a b c")
+    assert "ToyNet comparison" in Reader(page.html).plain
+    assert "toynet compare a b c" in page.markdown
+    for row in story.tell(gathered).rows:
+        assert row.contrast is not None
+        assert row.pairs is not None
+        assert [pair.seed for pair in row.pairs.pairs] == [0, 2, 3, 4]

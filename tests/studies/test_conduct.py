@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -12,12 +13,17 @@ import pytest
 
 from toynet.core.errors import UsageError
 from toynet.core.files import folder_lock
+from toynet.runs import reads
 from toynet.runs.folder import RunFolder
+from toynet.studies import analysis
 from toynet.studies import conduct as room
-from toynet.studies.conduct import Nobody, conduct
+from toynet.studies.conduct import Nobody, conduct, rehearse
 from toynet.studies.engine import Engine, Job
+from toynet.studies.final import final
 from toynet.studies.folder import StudyFolder
 from toynet.studies.ledger import Entry
+from toynet.studies.outlook import Outlook
+from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
 
 TINY = {
@@ -66,7 +72,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
 
 
 def test_a_study_leaves_its_plan_its_runs_and_a_verdict(finished: StudyFolder):
-    plan, entries = finished.plan(), finished.ledger.entries()
+    plan, entries = finished.plans()[-1], finished.ledger.entries()
     assert [arm.name for arm in plan.arms] == ["control", "flip"]
     assert set(entries) == {(arm, seed) for arm in ("control", "flip") for seed in (0, 1)}
     assert all(entry.outcome == "finished" and entry.threads >= 1 for entry in entries.values())
@@ -136,12 +142,94 @@ def test_lost_runs_are_not_made_again_where_the_journal_has_them(finished: Study
     [
         ({"set": {**TINY["set"], "optim.lr": 0.5}}, "control: optim.lr"),
         ({"variant": {"flip": {"augment.flip": "alternate"}}}, "flip: augment.flip: random -> alternate"),
-        ({"seeds": 3}, "spec"),
+        ({"seeds": 3, "margin": 0.4}, "margin"),
     ],
 )
 def test_a_study_goes_on_only_as_it_was_begun(finished: StudyFolder, changes: dict, told: str):
     with pytest.raises(UsageError, match=f"was begun differently .*{told}"):
         conduct(spec(**changes), finished.path, resume=True)
+
+
+def test_seeds_can_be_added_and_that_is_told(finished: StudyFolder, tmp_path: Path):
+    copy = StudyFolder(tmp_path / "tiny")
+    shutil.copytree(finished.path, copy.path)
+    listener = Listener()
+    found = conduct(spec(seeds=3), copy.path, resume=True, audience=listener)
+    assert sorted(listener.begun) == [("control", 2), ("flip", 2)]
+    assert "seeds were added after a look at the results (2, 3)" in found.findings.cautions[0].text
+    assert copy.account().findings == found.findings
+    for fewer in (2, "auto"):
+        with pytest.raises(UsageError, match="was planned with seeds 3; it can only go on to a larger"):
+            conduct(spec(seeds=fewer), copy.path, resume=True)
+
+
+def test_a_rehearsal_writes_nothing_and_says_what_to_expect(tmp_path: Path):
+    class Told(Nobody):
+        def planned(self, plan: Plan, jobs: int, ahead: Outlook) -> None:
+            self.ahead = ahead
+
+    told = Told()
+    ahead = rehearse(spec(seeds="auto"), tmp_path / "tiny", jobs=2, audience=told)
+    assert ahead == told.ahead
+    assert not list(tmp_path.iterdir())
+    assert ahead.source.startswith("sigma as published for 2 epochs of a ResNet-9")
+    assert 0.56 < ahead.sigma < 1.33
+    assert ahead.most_s == pytest.approx(4 * ahead.least_s)
+    assert "pp at 5 seeds" in str(ahead)
+    assert "pp at 20 seeds" in str(ahead)
+
+
+def test_an_earlier_study_of_the_control_tells_the_spread(tmp_path: Path):
+    first = StudyFolder(tmp_path / "first")
+    conduct(spec(seeds=5), first.path, jobs=2)
+    scores = analysis.scores(spec(), "control", first.ledger.entries())
+    ahead = rehearse(spec(variant={"other": {"optim.lr": 0.01}}), tmp_path / "second", jobs=2)
+    assert ahead.source == "as in study first"
+    assert ahead.sigma == pytest.approx(statistics.stdev(scores))
+
+
+def test_a_final_claim_takes_fresh_seeds_and_reads_test_once(finished: StudyFolder, tmp_path: Path):
+    root = tmp_path / "studies"
+    study = StudyFolder(root / "tiny")
+    shutil.copytree(finished.path, study.path)
+    found = final(study, "flip", seeds=2, jobs=2, ledgers=(root, tmp_path / "runs"))
+    assert {seed for _, seed in found.entries} == {2, 3}
+    assert [arm.name for arm in found.plan.arms] == ["control", "flip"]
+    assert [str(change) for change in found.plan.arms[1].changes] == ["augment.flip: none -> random"]
+    run = found.runs["flip", 3]
+    test = run.predictions()["test_logits"].argmax(1) == run.predictions()["test_labels"]
+    assert found.entries["flip", 3].test_accuracy == pytest.approx(test.mean())
+    assert (found.entries["flip", 3].correctness() == test).all()
+    means = [
+        statistics.mean(found.entries[arm, s].test_accuracy for s in (2, 3)) for arm in ("flip", "control")
+    ]
+    contrast = found.findings.contrast("flip")
+    assert contrast.difference == pytest.approx(100 * (means[0] - means[1]))
+    assert found.plan.test_reads == 1
+    assert "test-reads" not in [caution.code for caution in found.findings.cautions]
+    with pytest.raises(UsageError, match=r"the final claim of flip is in .*go on with it by --resume"):
+        final(study, "flip", ledgers=(root,))
+    again = final(study, "flip", seeds=2, jobs=2, resume=True, ledgers=(root,))
+    assert again.findings == found.findings
+    assert StudyFolder.open("tiny/final-flip", root).account().findings == found.findings
+    assert study.account().entries.keys() == finished.account().entries.keys()
+
+
+def test_a_second_claim_on_the_same_test_images_is_told(finished: StudyFolder, tmp_path: Path):
+    study = StudyFolder(tmp_path / "tiny")
+    shutil.copytree(finished.path, study.path)
+    reads.log_test_read(tmp_path, digest=study.plans()[-1].test_digest, run="other", verb="final")
+    found = final(study, "flip", seeds=2, jobs=2, ledgers=(tmp_path,))
+    assert "have been read 2 times from here" in found.findings.cautions[0].text
+
+
+@pytest.mark.parametrize(
+    ("variant", "told"),
+    [("control", "control is the control of study tiny; choose one of flip"), ("flop", "did you mean flip")],
+)
+def test_a_claim_is_about_a_variant(finished: StudyFolder, tmp_path: Path, variant: str, told: str):
+    with pytest.raises(UsageError, match=told):
+        final(finished, variant, ledgers=(tmp_path,))
 
 
 def test_a_study_is_not_begun_twice_nor_from_nothing(finished: StudyFolder, tmp_path: Path):

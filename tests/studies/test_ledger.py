@@ -12,13 +12,13 @@ ENTRY = Entry(arm="control", seed=3, outcome="finished", val_accuracy=0.5, val_l
 
 def test_runs_come_back_by_arm_and_seed_and_the_last_line_counts(tmp_path: Path):
     ledger = Ledger(tmp_path)
-    assert ledger.plan() is None
+    assert ledger.plans() == []
     assert ledger.entries() == {}
     ledger.write_plan({"seeds": 5})
     ledger.write_run(ENTRY)
     ledger.write_run(ENTRY.model_copy(update={"arm": "flip", "outcome": "failed", "reason": "killed"}))
     ledger.write_run(ENTRY.model_copy(update={"val_accuracy": 0.75}))
-    assert ledger.plan() == {"seeds": 5}
+    assert ledger.plans() == [{"seeds": 5}]
     found = ledger.entries()
     assert list(found) == [("control", 3), ("flip", 3)]
     assert found["control", 3].val_accuracy == 0.75

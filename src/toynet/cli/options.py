@@ -31,6 +31,12 @@ Threads = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or the path of its folder.")]
 
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its folder.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="Runs at once; one for each core by default.", show_default=False),
+]
+
 
 def overrides(pairs: list[str] | None) -> dict[str, Any]:
     """`key=value` texts as a mapping; a text without `=` is a usage error."""

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.live import Live
@@ -9,8 +10,10 @@ from rich.table import Table
 
 from toynet.cli.progress import TerminalReporter
 from toynet.studies.engine import Job
-from toynet.studies.folder import Account, Plan
+from toynet.studies.folder import Account
 from toynet.studies.ledger import Entry
+from toynet.studies.outlook import Outlook, duration
+from toynet.studies.plan import Plan
 
 
 class StudyReporter(TerminalReporter):
@@ -24,7 +27,8 @@ class StudyReporter(TerminalReporter):
         self._scores: dict[str, list[float]] = {}
         self._failed: dict[str, int] = {}
         self._running: dict[tuple[str, int], float] = {}
-        self._lengths: list[float] = []
+        self._lengths: dict[str, list[float]] = {}
+        self._waiting: set[tuple[str, int]] = set()
         self._jobs = 1
 
     def __exit__(
@@ -34,8 +38,8 @@ class StudyReporter(TerminalReporter):
             self._live.stop()
         super().__exit__(kind, error, trace)
 
-    def planned(self, plan: Plan, jobs: int) -> None:
-        """Say what each arm changes, and what stands in the way of a fair comparison."""
+    def planned(self, plan: Plan, jobs: int, ahead: Outlook) -> None:
+        """Say what each arm changes, what the plan can see, and how long it will take."""
         self._plan, self._jobs = plan, jobs
         control, *variants = plan.arms
         kind = "cells" if plan.spec.factors else "variants"
@@ -46,12 +50,21 @@ class StudyReporter(TerminalReporter):
         )
         for arm in variants:
             what = "; ".join(str(change) for change in arm.changes) or "nothing: an identical arm"
-            joint = "  (joint effect only: several keys differ)" if len(arm.changes) > 1 else ""
+            joint = (
+                "  (joint effect only: several keys differ)"
+                if len(arm.factors) > 1 and not arm.levels
+                else ""
+            )
             self.note(f"  {arm.name}: {what}{joint}")
+        self.note(str(ahead))
         if self._bar is not None:
             self._bar.stop()
             self._live = Live(self._table(), console=self._console, refresh_per_second=2, transient=True)
             self._live.start()
+
+    def scheduled(self, jobs: Sequence[Job]) -> None:
+        self._waiting = {(job.arm, job.seed) for job in jobs}
+        self._draw()
 
     def began(self, job: Job) -> None:
         self._running[job.arm, job.seed] = time.monotonic()
@@ -59,11 +72,13 @@ class StudyReporter(TerminalReporter):
 
     def ended(self, entry: Entry) -> None:
         self._running.pop((entry.arm, entry.seed), None)
+        self._waiting.discard((entry.arm, entry.seed))
         self._count(entry)
         score = "" if entry.val_accuracy is None else f"{100 * entry.val_accuracy:.2f} %"
         reason = f"  {entry.outcome}: {entry.reason}" if entry.reason else ""
         if self._live is None:
-            self.note(f"{entry.arm}, seed {entry.seed}: {score}  {entry.whole_s:.0f} s{reason}")
+            left = self._left()
+            self.note(f"{entry.arm}, seed {entry.seed}: {score}  {entry.whole_s:.0f} s{reason}{left}")
         elif reason:
             self.note(f"{entry.arm}, seed {entry.seed}:{reason}")
         self._draw()
@@ -94,7 +109,21 @@ class StudyReporter(TerminalReporter):
             self._failed[entry.arm] = self._failed.get(entry.arm, 0) + 1
             return
         self._scores.setdefault(entry.arm, []).append(100 * entry.val_accuracy)
-        self._lengths.append(entry.whole_s)
+        self._lengths.setdefault(entry.arm, []).append(entry.whole_s)
+
+    def _left(self) -> str:
+        """How long the runs that are scheduled will still take, by what runs of their arm have taken."""
+        known = [length for lengths in self._lengths.values() for length in lengths]
+        if not known or not self._waiting:
+            return ""
+        usual = statistics.median(known)
+        expected = {arm: statistics.median(lengths) for arm, lengths in self._lengths.items()}
+        now = time.monotonic()
+        left_s = sum(
+            max(0.0, expected.get(arm, usual) - (now - self._running.get((arm, seed), now)))
+            for arm, seed in self._waiting
+        )
+        return f"  ({len(self._waiting)} runs to go, about {duration(left_s / self._jobs)})"
 
     def _draw(self) -> None:
         if self._live is not None:
@@ -103,10 +132,9 @@ class StudyReporter(TerminalReporter):
     def _table(self) -> Table:
         assert self._plan is not None
         spec = self._plan.spec
-        length = f", a run takes {statistics.median(self._lengths):.0f} s" if self._lengths else ""
-        table = Table(title=f"{spec.question or spec.name}{length}", title_justify="left")
+        table = Table(title=f"{spec.question or spec.name}{self._left()}", title_justify="left")
         for column in ("arm", "seeds", "mean %", "sd", "difference and 95 % interval, points"):
-            table.add_column(column, justify="left" if column in ("arm", "difference") else "right")
+            table.add_column(column, justify="left" if column.startswith(("arm", "difference")) else "right")
         for arm in self._plan.arms:
             scores, failed = self._scores.get(arm.name, []), self._failed.get(arm.name, 0)
             busy = sum(name == arm.name for name, _ in self._running)

@@ -29,9 +29,9 @@ def processor() -> str:
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
-def fingerprint() -> str:
-    """One line that is equal on machines whose timings and roundings may be mixed."""
-    about = describe()
+def fingerprint(about: dict[str, Any] | None = None) -> str:
+    """One line that is equal on machines whose timings and roundings may be mixed: this one, or `about`."""
+    about = about or describe()
     return f"{about['processor']} [{' '.join(about['flags'])}] torch {about['packages']['torch']}"
 
 

@@ -33,9 +33,19 @@ def study_file(spec: StudySpec) -> str:
     return tomli_w.dumps(table)
 
 
-def command(file: str, name: str) -> str:
-    """What makes the study again, in a folder of its own."""
-    return shlex.join(["toynet", "study", file, "--name", f"{name}-again"])
+def command(account: Account) -> str:
+    """What makes the study again, in a folder of its own; or a final claim, after its study."""
+    if is_final(account):
+        study, variant = account.plan.spec.name.rpartition("/")[0], account.plan.arms[1].name
+        seeds = str(account.plan.spec.seeds)
+        return shlex.join(["toynet", "final", study, "--variant", variant, "--seeds", seeds])
+    return shlex.join(["toynet", "study", f"{account.name}.toml", "--name", f"{account.name}-again"])
+
+
+def is_final(account: Account) -> bool:
+    """Whether it is a final claim, which follows from another study."""
+    spec = account.plan.spec
+    return spec.metric == "test_accuracy" and "/final-" in spec.name
 
 
 def setting_out(account: Account) -> tuple[tuple[str, str], ...]:

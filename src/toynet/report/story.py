@@ -9,7 +9,6 @@ from toynet.report.effects import Line
 from toynet.report.strips import Axis, Pairs
 from toynet.report.words import Warned
 from toynet.stats.records import Comparison, Contrast
-from toynet.studies import analysis
 from toynet.studies.design import Arm
 from toynet.studies.folder import Account
 from toynet.studies.ledger import Entry
@@ -90,20 +89,38 @@ def _question(account: Account, noun: str) -> str:
 
 def paired(account: Account, arm: Arm) -> list[tuple[int, float, float]]:
     """Seed, score of what the arm is compared with, score of the arm (percent), over the seeds that count."""
-    comparison = comparison_of(account, arm.name)
     if arm.against is None:
         return []
-    planned = None
-    if comparison is not None:
-        planned = next(one.planned for one in comparison.arms if one.name == arm.name)
-    spec, entries = account.plan.spec, account.entries
-    before, after = (analysis.scores(spec, name, entries)[:planned] for name in (arm.against, arm.name))
-    both = zip(before, after, strict=False)
-    return [
-        (spec.first_seed + place, old, new)
-        for place, (old, new) in enumerate(both)
-        if old is not None and new is not None
-    ]
+    found = []
+    for seed in _seeds_that_count(account, arm.name, arm.against):
+        old, new = (score(account, account.entries[name, seed]) for name in (arm.against, arm.name))
+        if old is not None and new is not None:
+            found.append((seed, old, new))
+    return found
+
+
+def score(account: Account, entry: Entry) -> float | None:
+    """In percent; none for a run that gave none."""
+    value: float | None = getattr(entry, account.plan.spec.metric)
+    return None if value is None else 100 * value
+
+
+def _seeds_that_count(account: Account, arm: str, against: str) -> list[int]:
+    """Those up to the arm's last look; of a fixed number of seeds, those that all arms have run."""
+    comparison = comparison_of(account, arm)
+    if comparison is None:
+        return _shared(account, (arm, against))
+    planned = next(one.planned for one in comparison.arms if one.name == arm)
+    for together in ([one.name for one in account.plan.arms], [one.name for one in comparison.arms]):
+        seeds = _shared(account, together)
+        if isinstance(account.plan.spec.seeds, int) and len(seeds) >= planned:
+            return seeds[:planned]
+    return _shared(account, (arm, against))[:planned]
+
+
+def _shared(account: Account, arms: Sequence[str]) -> list[int]:
+    every = sorted({seed for _, seed in account.entries})
+    return [seed for seed in every if all((arm, seed) in account.entries for arm in arms)]
 
 
 def comparison_of(account: Account, arm: str) -> Comparison | None:
@@ -123,9 +140,8 @@ def _axis_of_differences(account: Account, variants: Sequence[Arm]) -> Axis:
 
 
 def _axis_of_scores(account: Account) -> Axis:
-    spec = account.plan.spec
-    found = [analysis.scores(spec, arm.name, account.entries) for arm in account.plan.arms]
-    return strips.axis([score for row in found for score in row if score is not None], difference=False)
+    found = (score(account, entry) for entry in account.entries.values())
+    return strips.axis([one for one in found if one is not None], difference=False)
 
 
 def _row(account: Account, arm: Arm, along: Axis, scores_along: Axis) -> Row:

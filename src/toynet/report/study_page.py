@@ -34,9 +34,10 @@ def study_page(account: Account, command: str | None = None) -> Page:
     read, arms = readings.read(account, part), account.plan.arms
     contrasts = [row.contrast for row in told.rows if row.contrast]
     seeds = sorted({seed for _, seed in account.entries})
-    file = f"{account.name}.toml"
+    own_file = command is None and not reproduction.is_final(account)
     context: dict[str, Any] = {
         "name": account.name,
+        "kind": "final claim" if reproduction.is_final(account) else "comparison" if command else "study",
         "story": told,
         "metric": words.metric(spec.metric),
         "images": words.images(spec.metric),
@@ -58,9 +59,9 @@ def study_page(account: Account, command: str | None = None) -> Page:
         "comparisons": account.findings.comparisons,
         "factorial": account.findings.factorial,
         "method": _METHODS[analysis.plan_of(spec)],
-        "command": command or reproduction.command(file, account.name),
-        "file": file,
-        "toml": None if command else reproduction.study_file(spec),
+        "command": command or reproduction.command(account),
+        "file": f"{account.name}.toml",
+        "toml": reproduction.study_file(spec) if own_file else None,
         "setting_out": reproduction.setting_out(account),
         "arms": arms,
     }
@@ -72,8 +73,8 @@ def _scores(account: Account, arm: str, seeds: list[int]) -> tuple[str, ...]:
     shown = []
     for seed in seeds:
         entry = account.entries.get((arm, seed))
-        value = getattr(entry, account.plan.spec.metric, None)
-        shown.append("" if entry is None else entry.outcome if value is None else f"{100 * value:.2f}")
+        value = None if entry is None else story.score(account, entry)
+        shown.append("" if entry is None else entry.outcome if value is None else f"{value:.2f}")
     return tuple(shown)
 
 

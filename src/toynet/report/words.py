@@ -103,6 +103,14 @@ _CAUTIONS = {  # code: title, and what to do about it
         "The choice of images dominates",
         "For a claim about new images, evaluate on more images; more seeds do not help.",
     ),
+    "test-reads": (
+        "The test images have been read before",
+        "Say so beside the claim; images that nobody has looked at make it stronger.",
+    ),
+    "seeds-added": (
+        "Seeds were added after a look",
+        "Treat the verdict as a hint and repeat the study; plan with --seeds auto next time.",
+    ),
     "unused-seeds": (
         "Some seeds are not counted",
         "Nothing needs doing: a verdict is that of the look at which its arm stopped.",

@@ -1,6 +1,7 @@
 """Variants against a control: from scores to verdicts."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +24,7 @@ def compare(
     unit: Unit = "percent",
     correct: Mapping[str, ArrayLike] | None = None,
     chance: float | None = None,
+    family: int | None = None,
 ) -> Comparison:
     """Did the variants help? Accuracies of arms over the same seeds, judged against the arm `control`.
 
@@ -34,6 +36,8 @@ def compare(
     0.2 at least. unit: of `scores` and `chance`; what comes back is always in pp.
     correct: arm -> truth values (seeds, images), which images each run got right; brings the interval for new
     images and the floor under the spread. chance: what guessing scores, for verdicts in spite of failures.
+    family: how many contrasts share the 5 %, where a study judges more of them in other comparisons (a chain
+    A-B, B-C, C-D is three comparisons of a family of 3); by default the variants of this one.
 
     Raises `UsageError` for what cannot be compared, naming the arm.
     """
@@ -45,6 +49,7 @@ def compare(
         margin=_default_margin(table, plan) if margin is None else _checked_margin(margin),
         variants=len(table.variants),
         chance=tables.chance(chance, unit),
+        family=_checked_family(family, len(table.variants)),
     )
     found, running, last = _replay(table, rules)
     judged = _contrasts(table, found, rules)
@@ -55,6 +60,7 @@ def compare(
         control=control,
         plan=plan,
         margin=rules.margin,
+        family=rules.family,
         contrasts=judged,
         lost=tuple(variant for variant in table.variants if variant not in found),
         arms=arms,
@@ -79,6 +85,14 @@ def _checked_margin(margin: float) -> float:
     return float(margin)
 
 
+def _checked_family(family: int | None, variants: int) -> int:
+    if family is None:
+        return variants
+    if isinstance(family, bool) or not isinstance(family, Integral) or family < variants:
+        raise UsageError(f"family is {family!r}; it counts all contrasts, the {variants} here among them")
+    return int(family)
+
+
 def _replay(table: Table, rules: Rules) -> tuple[dict[str, Estimate], tuple[str, ...], int]:
     """Go through the plan's looks as they came: the estimates that count, who still runs, the last look.
 
@@ -97,7 +111,7 @@ def _replay(table: Table, rules: Rules) -> tuple[dict[str, Estimate], tuple[str,
 
 
 def _contrasts(table: Table, found: Mapping[str, Estimate], rules: Rules) -> tuple[Contrast, ...]:
-    adjusted = holm([estimate.p for estimate in found.values()])
+    adjusted = holm([estimate.p for estimate in found.values()], family=rules.family)
     return tuple(
         _contrast(table, estimate, float(p), rules)
         for estimate, p in zip(found.values(), adjusted, strict=True)
@@ -161,6 +175,7 @@ def _further_seeds(estimate: Estimate, rules: Rules) -> int | None:
             seeds=seeds,
             df=per_block * (seeds - 1),
             pooled=estimate.pooled,
+            family=rules.family,
         )
 
     spread = estimate.error * np.sqrt(estimate.seeds)

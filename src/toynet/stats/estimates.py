@@ -19,7 +19,10 @@ class Rules:
     plan: Plan
     margin: float
     variants: int
-    """As many as the study began with."""
+    """As many as the comparison began with."""
+
+    family: int
+    """All contrasts that share the level, those of other comparisons among them."""
 
     chance: float | None
     """The score (percent) to give a failed run, to see whether a verdict survives its failures."""
@@ -146,5 +149,10 @@ def _with_failures_as_chance(table: Table, variant: str, look: int, rules: Rules
 
 def _critical(fitted: Fit, seeds: int, rules: Rules) -> float:
     return sequential.critical(
-        rules.plan, variants=rules.variants, seeds=seeds, df=fitted.df, pooled=fitted.pooled
+        rules.plan,
+        variants=rules.variants,
+        seeds=seeds,
+        df=fitted.df,
+        pooled=fitted.pooled,
+        family=rules.family,
     )

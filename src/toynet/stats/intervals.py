@@ -51,8 +51,8 @@ def dunnett_cdf(c: float, variants: int, df: int) -> float:
 
 
 def around(difference: float, error: float, critical: float) -> Interval:
-    """difference -/+ critical x error."""
-    half = critical * error
+    """difference -/+ critical x error; unbounded where nothing can be said yet, whatever the spread."""
+    half = np.inf if np.isinf(critical) else critical * error
     return Interval(low=difference - half, high=difference + half)
 
 

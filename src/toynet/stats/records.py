@@ -75,7 +75,7 @@ class Contrast(_Figures):
 
     df: int
     interval: Interval
-    """Simultaneous 95 % interval on this test set: it holds for all variants together, at every look."""
+    """Simultaneous 95 % interval on this test set: it holds for the whole family together, at every look."""
 
     new_images: Interval | None
     """The same for new images of the same kind; none without per-image results."""
@@ -84,8 +84,8 @@ class Contrast(_Figures):
     """The standard error that the choice of test images adds. More seeds do not shrink it."""
 
     p: float
-    """Adjusted for the number of variants (Holm), not for looks: under `auto` hold it against 0.0164.
-    Under `open` it may be read at any time."""
+    """Adjusted for the family (Holm), not for looks: under `auto` hold it against 0.0164, roughly, and let
+    the interval decide. Under `open` it may be read at any time."""
 
     improvement: float
     """Probability that a run of the variant beats one of the control, over all pairings; ties count half."""
@@ -115,6 +115,9 @@ class Comparison(_Figures):
     plan: Plan
     margin: float
     """Differences below this do not matter."""
+
+    family: int
+    """How many contrasts, here and in other comparisons, share the 5 %."""
 
     contrasts: tuple[Contrast, ...]
     lost: tuple[str, ...]

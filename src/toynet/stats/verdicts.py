@@ -1,5 +1,7 @@
 """From an interval and a margin to words that may be quoted."""
 
+import numpy as np
+
 from toynet.stats.records import Interval, Verdict
 
 LEAST_MARGIN = 0.2
@@ -42,8 +44,12 @@ def sentence(
     """`+0.41 pp [+0.12, +0.70], 12 seeds, better in 88 % of pairings; smallest visible effect 0.38.`"""
     digits = 2 if interval.high - interval.low >= 2 * _FINE else 3
     low, high = (f"{bound:+.{digits}f}" for bound in (interval.low, interval.high))
+    seen = (
+        "no effect is visible yet"
+        if np.isinf(smallest_visible)
+        else f"smallest visible effect {smallest_visible:.{digits}f}"
+    )
     return (
         f"{difference:+.{digits}f} pp [{low}, {high}], {seeds} seeds, "
-        f"better in {100 * improvement:.0f} % of pairings; "
-        f"smallest visible effect {smallest_visible:.{digits}f}."
+        f"better in {100 * improvement:.0f} % of pairings; {seen}."
     )

@@ -46,7 +46,7 @@ def _in_spite_of_failures(estimate: Estimate | None) -> str:
         return "fewer than two blocks were finished by both, so there is nothing to compare"
     blocks = f"compared over the {estimate.seeds} blocks that both finished"
     if estimate.capped:
-        return f"{blocks}; without a verdict, since none survives scoring failures as chance"
+        return f"{blocks}; without a verdict, since none is known to survive scoring failures as chance"
     return f"{blocks}; the verdict survives scoring failures as chance" if estimate.settled else blocks
 
 

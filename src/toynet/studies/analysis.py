@@ -1,19 +1,26 @@
 """From the runs of a study to what they say: a comparison for each control, and what gets no verdict."""
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toynet.core.records import Record
-from toynet.stats import comparison, factorial, sequential
+from toynet.stats import comparison, factorial, records, sequential
 from toynet.stats.factorial import Factorial
-from toynet.stats.records import Caution, Comparison, Contrast, Plan
+from toynet.stats.records import Caution, Comparison, Contrast
 from toynet.studies import cautions, costs
 from toynet.studies.costs import ArmCost
-from toynet.studies.design import Arm, Size, unfair
+from toynet.studies.design import Arm, unfair
 from toynet.studies.ledger import Entry
+from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
+
+_LONGER = log(1.25)
+"""Time that differs by more, in the same direction in every block, is a budget of its own. Measured times of
+side-by-side runs are too rough for less; the declared costs stand for that."""
 
 Entries = Mapping[tuple[str, int], Entry]
 
@@ -50,18 +57,11 @@ class Findings(Record):
         return (*self.cautions, *(one for group in self.comparisons for one in group.cautions))
 
 
-def analyse(
-    spec: StudySpec, arms: Sequence[Arm], sizes: Mapping[str, Size], entries: Entries, *, classes: int
-) -> Findings:
-    """Judge all arms by the runs in `entries`."""
-    spent = costs.costs(arms, sizes, entries)
-    withheld = [one for arm in arms if (one := _withhold(spec, arm, sizes, entries))]
-    out = {one.arm for one in withheld}
-    groups: dict[str, list[str]] = {}
-    for arm in arms:
-        if arm.against is not None and arm.name not in out:
-            groups.setdefault(arm.against, []).append(arm.name)
-    found = tuple(_compare(spec, control, variants, entries, classes) for control, variants in groups.items())
+def analyse(plan: Plan, entries: Entries, *, earlier: Sequence[Plan] = ()) -> Findings:
+    """Judge all arms by the runs in `entries`. earlier: what was planned before seeds were added."""
+    spec, arms = plan.spec, plan.arms
+    withheld = [one for arm in arms if (one := _withhold(plan, arm, entries))]
+    found = tuple(_compare(plan, control, names, entries) for control, names in _groups(plan, withheld))
     looks = [group.next_look for group in found if group.next_look is not None]
     running = {
         name for group in found if group.next_look is not None for name in (group.control, *group.running)
@@ -69,20 +69,35 @@ def analyse(
     return Findings(
         comparisons=found,
         withheld=tuple(withheld),
-        factorial=_effects(spec, arms, entries) if spec.factors else None,
-        seeds=_complete(arms, entries, spec.first_seed),
+        factorial=_effects(plan, entries) if spec.factors else None,
+        seeds=len(scores(spec, plan.control.name, entries)),
         running=tuple(arm.name for arm in arms if arm.name in running),
         next_look=min(looks, default=None),
-        costs=spent,
-        cautions=cautions.cautions(spec, arms, sizes, spent, entries),
+        costs=costs.costs(arms, plan.sizes, entries),
+        cautions=cautions.cautions(plan, entries, earlier),
     )
 
 
-def plan_of(spec: StudySpec) -> Plan:
+def _groups(plan: Plan, withheld: Sequence[Withheld]) -> list[tuple[str, list[str]]]:
+    """Each control with the arms that are compared with it."""
+    out = {one.arm for one in withheld}
+    groups: dict[str, list[str]] = {}
+    for arm in plan.arms:
+        if arm.against is not None and arm.name not in out:
+            groups.setdefault(arm.against, []).append(arm.name)
+    return list(groups.items())
+
+
+def plan_of(spec: StudySpec) -> records.Plan:
     """How the statistics call it."""
     if isinstance(spec.seeds, int):
         return "fixed"
     return "auto" if spec.seeds == "auto" else "open"
+
+
+def family(plan: Plan) -> int:
+    """How many contrasts share the 5 %: one for each arm but the first, whether it gets a verdict or not."""
+    return sum(arm.against is not None for arm in plan.arms)
 
 
 def first_look(spec: StudySpec) -> int:
@@ -92,83 +107,97 @@ def first_look(spec: StudySpec) -> int:
 
 def scores(spec: StudySpec, arm: str, entries: Entries) -> list[float | None]:
     """The arm's scores in percent by seed, none for a run that gave none, as far as it has run."""
-    found: list[float | None] = []
-    while (entry := entries.get((arm, spec.first_seed + len(found)))) is not None:
-        value = getattr(entry, spec.metric)
-        found.append(None if value is None else 100 * value)
-    return found
+    return [_percent(spec, entries[arm, seed]) for seed in _seeds(arm, entries)]
 
 
-def _withhold(spec: StudySpec, arm: Arm, sizes: Mapping[str, Size], entries: Entries) -> Withheld | None:
+def _seeds(arm: str, entries: Entries) -> list[int]:
+    """Those of all runs in order, up to the first that this arm has yet to run."""
+    every = sorted({seed for _, seed in entries})
+    return list(takewhile(lambda seed: (arm, seed) in entries, every))
+
+
+def _percent(spec: StudySpec, entry: Entry) -> float | None:
+    value: float | None = getattr(entry, spec.metric)
+    return None if value is None else 100 * value
+
+
+def _withhold(plan: Plan, arm: Arm, entries: Entries) -> Withheld | None:
     """Why an arm gets no verdict: it costs more or less than what it is compared with, or was cut short."""
     if arm.against is None:
         return None
-    differ = unfair(sizes[arm.against], sizes[arm.name])
-    undeclared = {key: values for key, values in differ.items() if key not in spec.unequal}
+    together = min(len(_seeds(name, entries)) for name in (arm.name, arm.against))
+    if together < 2:
+        return Withheld(arm=arm.name, reason=f"{_runs(together)} with {arm.against}; it takes two at least")
+    declared = plan.spec.unequal
+    differ = unfair(plan.sizes[arm.against], plan.sizes[arm.name])
+    undeclared = {key: values for key, values in differ.items() if key not in declared}
     if undeclared:
         told = ", ".join(f"{key} {old:,} and {new:,}" for key, (old, new) in undeclared.items())
-        declared = ", ".join(f'"{key}"' for key in (*spec.unequal, *undeclared))
+        wanted = ", ".join(f'"{key}"' for key in (*declared, *undeclared))
         return Withheld(
-            arm=arm.name, reason=f"unequal budgets: {told}; to compare nevertheless, unequal = [{declared}]"
+            arm=arm.name, reason=f"unequal budgets: {told}; to compare nevertheless, unequal = [{wanted}]"
         )
-    cut = sorted(
-        {e.arm for e in entries.values() if e.arm in (arm.name, arm.against) and e.outcome == "stopped_early"}
-    )
-    if cut and "epochs" not in spec.unequal:
+    ratio = costs.time_ratio(arm.name, arm.against, entries)
+    if ratio and not {"time", "macs"} & set(declared) and ratio[1] and abs(log(ratio[0])) > _LONGER:
+        wanted = ", ".join(f'"{key}"' for key in (*declared, "time"))
+        return Withheld(
+            arm=arm.name,
+            reason=f"unequal budgets: in every block it took longer or shorter, {ratio[0]:.2f} times "
+            f"{arm.against} in the median; to compare nevertheless, unequal = [{wanted}]",
+        )
+    both = (arm.name, arm.against)
+    cut = sorted({e.arm for e in entries.values() if e.arm in both and e.outcome == "stopped_early"})
+    if cut and "epochs" not in declared:
         return Withheld(
             arm=arm.name, reason=f"runs of {' and '.join(cut)} stopped early; take early_stop off"
         )
     return None
 
 
-def _compare(
-    spec: StudySpec, control: str, variants: Sequence[str], entries: Entries, classes: int
-) -> Comparison:
-    rows = {name: scores(spec, name, entries) for name in (control, *variants)}
-    length, plan = len(rows[control]), plan_of(spec)
-    rows = {name: row[:length] for name, row in rows.items()}
-    if plan == "fixed":
-        length = min(len(row) for row in rows.values())
-        rows = {name: row[:length] for name, row in rows.items()}
+def _runs(count: int) -> str:
+    return "one seed so far together" if count else "no seed so far together"
+
+
+def _compare(plan: Plan, control: str, variants: Sequence[str], entries: Entries) -> Comparison:
+    spec, names = plan.spec, (control, *variants)
+    seeds = {name: _seeds(name, entries) for name in names}
+    longest = len(seeds[control]) if plan_of(spec) != "fixed" else min(map(len, seeds.values()))
+    seeds = {name: found[:longest] for name, found in seeds.items()}
     return comparison.compare(
-        rows,
+        {name: [_percent(spec, entries[name, seed]) for seed in seeds[name]] for name in names},
         control=control,
-        plan=plan,
+        plan=plan_of(spec),
         margin=spec.margin,
-        correct={name: _correctness(spec, name, len(row), entries) for name, row in rows.items()}
-        if spec.metric == "val_accuracy"
-        else None,
-        chance=100 / classes,
+        correct=_correctness(seeds, entries) if spec.metric != "best_val_accuracy" else None,
+        chance=100 / plan.classes,
+        family=family(plan),
     )
 
 
-def _correctness(spec: StudySpec, arm: str, seeds: int, entries: Entries) -> NDArray[np.bool_]:
-    """(seeds, images), nothing right where a run gave no score."""
+def _correctness(seeds: Mapping[str, Sequence[int]], entries: Entries) -> dict[str, NDArray[np.bool_]]:
+    """(seeds, images) for each arm, nothing right where a run gave no score."""
     images = max(entry.images for entry in entries.values())
-    found = [entries[arm, spec.first_seed + place] for place in range(seeds)]
-    return np.stack([one.correctness() if one.images else np.zeros(images, bool) for one in found])
+    nothing = np.zeros(images, bool)
+    found: dict[str, NDArray[np.bool_]] = {}
+    for name, mine in seeds.items():
+        runs = [entries[name, seed] for seed in mine]
+        found[name] = np.stack([run.correctness() if run.images else nothing for run in runs])
+    return found
 
 
-def _complete(arms: Sequence[Arm], entries: Entries, first_seed: int) -> int:
-    """Blocks of the control, which every look is taken on."""
-    count = 0
-    while (arms[0].name, first_seed + count) in entries:
-        count += 1
-    return count
-
-
-def _effects(spec: StudySpec, arms: Sequence[Arm], entries: Entries) -> Factorial | None:
+def _effects(plan: Plan, entries: Entries) -> Factorial | None:
     """Main effects and interactions, over the blocks in which every cell has a score."""
-    blocks = [
-        seed
+    spec, arms = plan.spec, plan.arms
+    table = {
+        seed: [_percent(spec, entries[arm.name, seed]) for arm in arms if (arm.name, seed) in entries]
         for seed in sorted({seed for _, seed in entries})
-        if all((entry := entries.get((arm.name, seed))) and entry.val_accuracy is not None for arm in arms)
-    ]
-    if len(blocks) < 2:
+    }
+    whole = {seed: row for seed, row in table.items() if len(row) == len(arms) and None not in row}
+    if len(whole) < 2:
         return None
-    values = [100 * getattr(entries[arm.name, seed], spec.metric) for seed in blocks for arm in arms]
     switches = {
-        key: np.tile([bool(arm.levels[place]) for arm in arms], len(blocks))
+        key: np.tile([bool(arm.levels[place]) for arm in arms], len(whole))
         for place, key in enumerate(spec.factors)
     }
-    return factorial.analyse(values, switches, seeds=np.repeat(blocks, len(arms)))
+    values = [value for row in whole.values() for value in row if value is not None]
+    return factorial.analyse(values, switches, seeds=np.repeat(list(whole), len(arms)))

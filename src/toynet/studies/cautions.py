@@ -7,9 +7,10 @@ project's design notes; each has a code, so that a page can explain it.
 from collections.abc import Iterator, Mapping, Sequence
 
 from toynet.stats.records import Caution
-from toynet.studies.costs import ArmCost
-from toynet.studies.design import Arm, Size, unfair
+from toynet.studies.costs import time_ratio
+from toynet.studies.design import Arm, unfair
 from toynet.studies.ledger import Entry
+from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
 
 Entries = Mapping[tuple[str, int], Entry]
@@ -18,30 +19,41 @@ NOTABLE = 0.05
 """Time that differs by a larger share is told beside the difference in score."""
 
 
-def cautions(
-    spec: StudySpec,
-    arms: Sequence[Arm],
-    sizes: Mapping[str, Size],
-    costs: Sequence[ArmCost],
-    entries: Entries,
-) -> tuple[Caution, ...]:
-    """All that apply, the gravest first."""
+def cautions(plan: Plan, entries: Entries, earlier: Sequence[Plan]) -> tuple[Caution, ...]:
+    """All that apply, the gravest first. earlier: what was planned before seeds were added."""
     return (
-        *_joint(arms),
-        *_evaluation(arms),
-        *_metric(spec),
+        *_test_reads(plan),
+        *_added(plan, earlier),
+        *_joint(plan.arms),
+        *_evaluation(plan.arms),
+        *_metric(plan.spec),
         *_machines(entries),
-        *_sizes(spec, arms, sizes),
-        *_time(arms, costs),
+        *_sizes(plan),
+        *_time(plan, entries),
     )
+
+
+def _test_reads(plan: Plan) -> Iterator[Caution]:
+    if plan.test_reads > 1:
+        text = f"these test images have been read {plan.test_reads} times from here, this time included"
+        yield Caution(code="test-reads", text=f"{text}: the fewer looks before, the stronger the claim")
+
+
+def _added(plan: Plan, earlier: Sequence[Plan]) -> Iterator[Caution]:
+    if earlier:
+        steps = ", ".join(str(one.spec.seeds) for one in (*earlier, plan))
+        text = (
+            f"seeds were added after a look at the results ({steps}), so false alarms are likelier than 5 %"
+        )
+        yield Caution(code="seeds-added", text=f'{text}; plan seeds = "auto" to look more than once')
 
 
 def _joint(arms: Sequence[Arm]) -> Iterator[Caution]:
     """Factorial cells differ in several keys by design; there the factors' effects are told apart."""
     for arm in arms:
-        if len(arm.changes) > 1 and not arm.levels:
-            keys = ", ".join(change.key for change in arm.changes)
-            text = f"{arm.name} differs from {arm.against} in {len(arm.changes)} keys ({keys})"
+        if len(arm.factors) > 1 and not arm.levels:
+            keys = ", ".join(arm.factors)
+            text = f"{arm.name} differs from {arm.against} in {len(arm.factors)} keys ({keys})"
             yield Caution(code="joint-effect", text=f"{text}: joint effect only, cannot attribute")
 
 
@@ -75,24 +87,26 @@ def _machines(entries: Entries) -> Iterator[Caution]:
         yield Caution(code="mixed-machines", text=text)
 
 
-def _sizes(spec: StudySpec, arms: Sequence[Arm], sizes: Mapping[str, Size]) -> Iterator[Caution]:
+def _sizes(plan: Plan) -> Iterator[Caution]:
     """Costs that differ by declaration; those that are not declared keep an arm from its verdict."""
-    for arm in arms:
+    for arm in plan.arms:
         if arm.against is None:
             continue
-        differ = unfair(sizes[arm.against], sizes[arm.name])
-        told = [f"{key} {new / old:.2f} times" for key, (old, new) in differ.items() if key in spec.unequal]
+        differ = unfair(plan.sizes[arm.against], plan.sizes[arm.name])
+        told = [
+            f"{key} {new / old:.2f} times" for key, (old, new) in differ.items() if key in plan.spec.unequal
+        ]
         if told:
             text = f"{arm.name} does not cost what {arm.against} does: {', '.join(told)}"
             yield Caution(code="unequal-cost", text=text)
 
 
-def _time(arms: Sequence[Arm], costs: Sequence[ArmCost]) -> Iterator[Caution]:
-    seconds = {cost.arm: cost.run_s for cost in costs}
+def _time(plan: Plan, entries: Entries) -> Iterator[Caution]:
     told = []
-    for arm in arms:
-        before, now = seconds.get(arm.against or ""), seconds[arm.name]
-        if before and now and abs(now - before) > NOTABLE * before:
-            told.append(f"{arm.name} {now / before:.2f} times {arm.against}")
+    for arm in plan.arms:
+        ratio = time_ratio(arm.name, arm.against, entries) if arm.against else None
+        if ratio and ratio[1] and abs(ratio[0] - 1) > NOTABLE:
+            told.append(f"{arm.name} {ratio[0]:.2f} times {arm.against}")
     if told:
-        yield Caution(code="unequal-time", text=f"a run took, in the median: {', '.join(told)}")
+        text = f"a run trained longer or shorter than its pair in every block, median: {', '.join(told)}"
+        yield Caution(code="unequal-time", text=text)

@@ -7,6 +7,9 @@ from toynet.core.records import Record
 from toynet.studies.design import Arm, Size
 from toynet.studies.ledger import Entry
 
+TIMEABLE_S = 10.0
+"""Training of less than this is mostly starting up."""
+
 
 class ArmCost(Record):
     """One arm's runs. Medians over its finished runs, none where there is none."""
@@ -46,3 +49,20 @@ def _cost(arm: str, size: Size, entries: Mapping[tuple[str, int], Entry]) -> Arm
         total_s=sum(entry.whole_s for entry in mine),
         train_flops=6.0 * size.macs * size.samples,
     )
+
+
+def time_ratio(arm: str, against: str, entries: Mapping[tuple[str, int], Entry]) -> tuple[float, bool] | None:
+    """How many times as long a run of `arm` trains, median over pairs of one seed; whether all pairs agree
+    on which of the two is slower. None without pairs of runs that are long enough to be timed.
+    """
+    pairs = [
+        entry.train_s / other.train_s
+        for (name, seed), entry in entries.items()
+        if name == arm
+        and (other := entries.get((against, seed)))
+        and min(entry.train_s, other.train_s) >= TIMEABLE_S
+        and entry.outcome == other.outcome == "finished"
+    ]
+    if not pairs:
+        return None
+    return statistics.median(pairs), min(pairs) > 1 or max(pairs) < 1

@@ -57,6 +57,16 @@ class Arm(Record):
     levels: tuple[int, ...] = ()
     """Factorial studies: 0 or 1 for each factor."""
 
+    @property
+    def factors(self) -> tuple[str, ...]:
+        """What is changed. A schedule is one thing, with the settings that only it has."""
+        other = any(change.key == "schedule.name" for change in self.changes)
+        keys = (
+            "schedule" if other and change.key.startswith("schedule.") else change.key
+            for change in self.changes
+        )
+        return tuple(dict.fromkeys(keys))
+
 
 def arms(spec: StudySpec, data: str | None = None) -> tuple[Arm, ...]:
     """The control first, then the variants in the order of the file.

@@ -19,11 +19,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from toynet.core.errors import Diverged, Interrupted, ToyNetError
 from toynet.core.records import Record
-from toynet.studies.ledger import Entry, finished
+from toynet.studies.ledger import Entry, Part, sealed
 
 _ATTEMPTS = 2
 """How often a run is begun whose process dies."""
@@ -209,7 +207,6 @@ def _make(job: Job) -> Entry | ToyNetError:
 
 
 def _train(job: Job) -> Entry:
-    from toynet.core.environment import fingerprint
     from toynet.core.reporter import Silent
     from toynet.runs import execute
     from toynet.runs.folder import RunFolder
@@ -219,18 +216,12 @@ def _train(job: Job) -> Entry:
     started, path = time.perf_counter(), Path(job.path)
     about, quiet, folder = open_shared(Path(job.images)), Silent(), RunFolder(path)
     if (path / "recipe.toml").exists():
-        result = execute.resume(
-            folder, threads=None, data_root=None, reporter=quiet, illustrate=_nothing, about=about
-        )
+        execute.resume(folder, threads=None, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
     else:
         recipe = Recipe.from_table(job.arm, tomllib.loads(job.recipe))
-        result = execute.start(recipe, path, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
-    arrays = folder.predictions()
-    correct = arrays["val_logits"].argmax(axis=1) == arrays["val_labels"]
-    machine = f"{fingerprint()}, {result.precision}"
-    return finished(
-        job.arm, result, machine=machine, whole_s=time.perf_counter() - started, correct=np.asarray(correct)
-    )
+        execute.start(recipe, path, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
+    part: Part = "test" if folder.recipe().eval.test else "val"
+    return sealed(job.arm, folder, part, whole_s=time.perf_counter() - started)
 
 
 def _nothing(folder: object) -> None:

@@ -4,37 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from toynet.core.errors import ToyNetError, UsageError, did_you_mean
-from toynet.core.records import Record
 from toynet.runs.folder import RunFolder
 from toynet.studies import analysis
 from toynet.studies.analysis import Findings
-from toynet.studies.design import Arm, Size
 from toynet.studies.ledger import Entry, Ledger
-from toynet.studies.spec import StudySpec
-
-
-class Plan(Record):
-    """What is frozen before the first run: it is journaled, and a study goes on only with the same."""
-
-    spec: StudySpec
-    arms: tuple[Arm, ...]
-    sizes: dict[str, Size]
-    classes: int
-    digest: str
-    """Of all the images."""
-
-    @property
-    def control(self) -> Arm:
-        return self.arms[0]
-
-    def arm(self, name: str) -> Arm:
-        """Raises `UsageError` that names the nearest one."""
-        for arm in self.arms:
-            if arm.name == name:
-                return arm
-        known = [arm.name for arm in self.arms]
-        raise UsageError(f"study {self.spec.name} has no arm {name}; {did_you_mean(name, known)}")
+from toynet.studies.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -80,16 +57,26 @@ class StudyFolder:
         """Where a run of the study lies, whether it has been made or not."""
         return RunFolder(self.runs / f"{arm.replace(' ', '+')}-s{seed}")
 
-    def plan(self) -> Plan:
-        """Raises `ToyNetError` where nothing has been planned."""
-        found = self.ledger.plan()
-        if found is None:
+    def final(self, variant: str) -> "StudyFolder":
+        """Where the final claim of a variant lies, whether it has been made or not."""
+        return StudyFolder(self.path / f"final-{variant.replace(' ', '+')}")
+
+    def plans(self) -> list[Plan]:
+        """The plan, then each that asked for more seeds. Raises `ToyNetError` where there is none."""
+        try:
+            found = [Plan.model_validate(line) for line in self.ledger.plans()]
+        except ValidationError as error:
+            raise ToyNetError(
+                f"{self.ledger.path}: the plan is damaged ({error.errors()[0]['msg']})"
+            ) from None
+        if not found:
             raise ToyNetError(f"{self.path} holds no study; there is no plan in {self.ledger.path.name}")
-        return Plan.model_validate(found)
+        return found
 
     def account(self) -> Account:
         """All that the runs so far say."""
-        plan, entries = self.plan(), self.ledger.entries()
-        found = analysis.analyse(plan.spec, plan.arms, plan.sizes, entries, classes=plan.classes)
+        plans, entries = self.plans(), self.ledger.entries()
+        plan = plans[-1]
+        found = analysis.analyse(plan, entries, earlier=plans[:-1])
         runs = {key: run for key in entries if (run := self.run(*key)).path.exists()}
         return Account(self.name, plan, entries, found, runs)

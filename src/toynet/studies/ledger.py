@@ -16,11 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from toynet.core.environment import fingerprint
 from toynet.core.errors import ToyNetError
 from toynet.core.files import append_json_line, read_json_lines
-from toynet.core.records import Record, RunResult
+from toynet.core.records import Record
+from toynet.runs.folder import RunFolder
 
 Outcome = Literal["finished", "stopped_early", "diverged", "failed"]
+
+
+Part = Literal["val", "test"]
+"""Which images score a run."""
 
 
 class Entry(Record):
@@ -33,6 +39,8 @@ class Entry(Record):
     val_accuracy: float | None = None
     val_loss: float | None = None
     best_val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    test_loss: float | None = None
     epochs: int = 0
     train_s: float = 0.0
     whole_s: float = 0.0
@@ -46,7 +54,7 @@ class Entry(Record):
     """Processor, vector extensions, torch, precision: what must be equal within a block."""
 
     correct: str = ""
-    """Whether each validation image was classified rightly, packed to bits, base64."""
+    """Whether each image of the part that scores was classified rightly: packed to bits, base64."""
 
     images: int = 0
 
@@ -61,10 +69,15 @@ def pack(correct: NDArray[np.bool_]) -> str:
     return base64.b64encode(np.packbits(correct).tobytes()).decode()
 
 
-def finished(
-    arm: str, result: RunResult, *, machine: str, whole_s: float, correct: NDArray[np.bool_]
-) -> Entry:
-    """The entry of a sealed run."""
+def sealed(arm: str, folder: RunFolder, part: Part, *, whole_s: float | None = None) -> Entry:
+    """The entry of a run that is finished. whole_s: as it was measured; else its training time.
+
+    Raises `ToyNetError` for a run that is not finished.
+    """
+    result = folder.result()
+    if result is None:
+        raise ToyNetError(f"run {folder.name} is not finished; go on with it by toynet train --resume")
+    correct = np.zeros(0, bool) if result.status == "diverged" else _correct(folder, part)
     return Entry(
         arm=arm,
         seed=result.seed,
@@ -73,17 +86,25 @@ def finished(
         val_accuracy=result.val_accuracy,
         val_loss=result.val_loss,
         best_val_accuracy=result.best_val_accuracy,
+        test_accuracy=result.test_accuracy,
+        test_loss=result.test_loss,
         epochs=result.epochs,
         train_s=result.train_s,
-        whole_s=whole_s,
+        whole_s=result.train_s if whole_s is None else whole_s,
         images_per_s=result.images_per_s,
         parameters=result.parameters,
         macs=result.macs,
         threads=result.threads,
-        machine=machine,
+        machine=f"{fingerprint(folder.environment())}, {result.precision}",
         correct=pack(correct),
         images=len(correct),
     )
+
+
+def _correct(folder: RunFolder, part: Part) -> NDArray[np.bool_]:
+    """(images,)"""
+    arrays = folder.predictions()
+    return np.asarray(arrays[f"{part}_logits"].argmax(axis=1) == arrays[f"{part}_labels"])
 
 
 class Ledger:
@@ -99,9 +120,9 @@ class Ledger:
     def write_run(self, entry: Entry) -> None:
         append_json_line(self.path, {"run": entry.model_dump(mode="json")})
 
-    def plan(self) -> dict[str, Any] | None:
-        """None while nothing has been journaled."""
-        return next((line["plan"] for line in self._lines() if "plan" in line), None)
+    def plans(self) -> list[dict[str, Any]]:
+        """The plan, and after it each that asked for more seeds; the last one holds."""
+        return [line["plan"] for line in self._lines() if "plan" in line]
 
     def entries(self) -> dict[tuple[str, int], Entry]:
         """Every run by arm and seed."""

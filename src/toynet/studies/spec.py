@@ -19,15 +19,16 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toynet.core.errors import UsageError, did_you_mean
 from toynet.core.records import Record
 
-Metric = Literal["val_accuracy", "best_val_accuracy"]
+Metric = Literal["val_accuracy", "best_val_accuracy", "test_accuracy"]
 Cost = Literal["epochs", "samples", "parameters", "macs", "time"]
+COSTS: tuple[Cost, ...] = get_args(Cost)
 
 CONTROL = "control"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,59}")
@@ -116,6 +117,8 @@ class StudySpec(Record):
         variants = table.get("variant", {})
         if not isinstance(variants, dict) or not all(isinstance(inner, dict) for inner in variants.values()):
             raise UsageError(f"study {name}: variant: write each as a table, [variant.NAME]")
+        if table.get("metric") == "test_accuracy":
+            raise UsageError(f"study {name}: metric: studies read validation only; toynet final reads test")
         rest = {renamed.get(key, key): value for key, value in table.items() if key != "variant"}
         if isinstance(rest.get("everywhere"), dict):
             rest["everywhere"] = _dotted(rest["everywhere"])

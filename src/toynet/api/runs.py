@@ -1,4 +1,4 @@
-"""The verbs of the command line as functions; `toynet` re-exports them."""
+"""The verbs about single runs: train, evaluate, diagnose, preview, bench."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from toynet.core.reporter import Reporter, Silent
 from toynet.evaluation import metrics
 from toynet.evaluation.findings import Finding
 from toynet.report import readings
-from toynet.report import subject as reported
 from toynet.report.gallery import draw_preview
 from toynet.report.run_figures import draw_run
 from toynet.runs import execute, reads, subject, trained
@@ -27,9 +26,6 @@ from toynet.runs.recipe import Recipe
 from toynet.speed.bench import MOST_SECONDS
 from toynet.speed.bench import bench as measure
 from toynet.speed.records import BenchResult
-from toynet.studies.conduct import Audience, conduct
-from toynet.studies.folder import Account
-from toynet.studies.spec import StudySpec
 from toynet.training import precision
 
 
@@ -94,44 +90,6 @@ def train(
     path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
     result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run)
     return Run(RunFolder(path), result)
-
-
-def study(
-    study: str,
-    *,
-    seeds: int | str | None = None,
-    jobs: int | None = None,
-    name: str | None = None,
-    resume: bool = False,
-    data: str | None = None,
-    root: Path | None = None,
-    data_root: Path | None = None,
-    audience: Audience | None = None,
-) -> Account:
-    """Carry out a study, by name or TOML path, in a folder below `root` (`$TOYNET_STUDIES`, else ./studies).
-
-    `seeds` takes the place of the file's. `jobs` runs go on at once, by default one for each core, in
-    processes of their own: call it below `if __name__ == "__main__"`. Raises `ToyNetError` and its kinds.
-    """
-    spec = StudySpec.load(study, {"seeds": seeds})
-    path = (root or places.studies_folder()) / check_name(name or spec.name)
-    return conduct(spec, path, jobs=jobs, resume=resume, data=data, data_root=data_root, audience=audience)
-
-
-def report(
-    name: str | Path,
-    output: str | Path | None = None,
-    *,
-    root: Path | None = None,
-    studies_root: Path | None = None,
-) -> Path:
-    """One self-contained page of a study or a run, and the same as Markdown beside it; returns its path.
-
-    It goes to `output`, else to report.html in the study's or the run's folder. Raises `ToyNetError` and its
-    kinds.
-    """
-    runs, studies = root or places.runs_folder(), studies_root or places.studies_folder()
-    return reported.write_report(name, None if output is None else Path(output), runs=runs, studies=studies)
 
 
 def open_run(run: str | Path | Run, *, root: Path | None = None) -> Run:

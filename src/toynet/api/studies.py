@@ -1,0 +1,111 @@
+"""The verbs about several runs: study, final, compare."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from toynet.core import places
+from toynet.core.errors import UsageError, did_you_mean
+from toynet.runs.folder import RunFolder, check_name
+from toynet.studies import conduct as conduct_room
+from toynet.studies import final as final_room
+from toynet.studies import gather
+from toynet.studies.conduct import Audience
+from toynet.studies.folder import Account, StudyFolder
+from toynet.studies.outlook import Outlook
+from toynet.studies.spec import COSTS, StudySpec
+
+
+def study(
+    study: str,
+    *,
+    seeds: int | str | None = None,
+    jobs: int | None = None,
+    name: str | None = None,
+    resume: bool = False,
+    data: str | None = None,
+    root: Path | None = None,
+    data_root: Path | None = None,
+    audience: Audience | None = None,
+) -> Account:
+    """Carry out a study, by name or TOML path, in a folder below `root` (`$TOYNET_STUDIES`, else ./studies).
+
+    `seeds` takes the place of the file's. `jobs` runs go on at once, by default one for each core, in
+    processes of their own: call it below `if __name__ == "__main__"`. Raises `ToyNetError` and its kinds.
+    """
+    spec, path = _asked(study, seeds, name, root)
+    return conduct_room.conduct(
+        spec, path, jobs=jobs, resume=resume, data=data, data_root=data_root, audience=audience
+    )
+
+
+def rehearse(
+    study: str,
+    *,
+    seeds: int | str | None = None,
+    jobs: int | None = None,
+    name: str | None = None,
+    data: str | None = None,
+    root: Path | None = None,
+    data_root: Path | None = None,
+    audience: Audience | None = None,
+) -> Outlook:
+    """What a study would run, how long it would take, and what it could see. Nothing is run or written."""
+    spec, path = _asked(study, seeds, name, root)
+    return conduct_room.rehearse(spec, path, jobs=jobs, data=data, data_root=data_root, audience=audience)
+
+
+def final(
+    study: str | Path,
+    variant: str,
+    *,
+    seeds: int | None = None,
+    jobs: int | None = None,
+    resume: bool = False,
+    root: Path | None = None,
+    data_root: Path | None = None,
+    audience: Audience | None = None,
+) -> Account:
+    """One variant of a study and its control once more, with fresh seeds, scored on the test images.
+
+    `seeds`: by default as many as the study gave the variant, 5 at least. The result lies in the study's
+    folder, and the look at the test images is written into the ledger of `root`. Raises `ToyNetError`.
+    """
+    root = root or places.studies_folder()
+    return final_room.final(
+        StudyFolder.open(study, root),
+        variant,
+        seeds=seeds,
+        jobs=jobs,
+        resume=resume,
+        ledgers=(root, places.runs_folder()),
+        data_root=data_root,
+        audience=audience,
+    )
+
+
+def compare(
+    runs: Sequence[str | Path],
+    *,
+    margin: float | None = None,
+    unequal: Sequence[str] = (),
+    root: Path | None = None,
+) -> Account:
+    """Judge runs that are there already as if they were a study; the first one's recipe is the control.
+
+    Runs whose recipes differ in nothing but the seed are replicates of one arm; arms are compared over the
+    seeds that all of them have. `unequal`: costs that may differ.
+    Raises `UsageError` for runs that cannot be compared.
+    """
+    root = root or places.runs_folder()
+    for cost in unequal:
+        if cost not in COSTS:
+            raise UsageError(f"unequal {cost}: {did_you_mean(cost, COSTS)}")
+    folders = [RunFolder.open(run, root) for run in runs]
+    return gather.gather(folders, margin=margin, unequal=tuple(cost for cost in COSTS if cost in unequal))
+
+
+def _asked(
+    study: str, seeds: int | str | None, name: str | None, root: Path | None
+) -> tuple[StudySpec, Path]:
+    spec = StudySpec.load(study, {"seeds": seeds})
+    return spec, (root or places.studies_folder()) / check_name(name or spec.name)

@@ -1,0 +1,33 @@
+"""`toynet final`"""
+
+from typing import Annotated
+
+import typer
+
+from toynet.cli import options
+
+EXAMPLE = "Example:  toynet final quickstart --variant shift"
+
+
+def final(
+    study: options.StudyName,
+    variant: Annotated[str, typer.Option(help="The one arm to make a claim about.")],
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=2, max=1000, help="Fresh ones; by default as in the study.", show_default=False),
+    ] = None,
+    jobs: options.Jobs = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a claim that has begun.")] = False,
+    data_root: options.DataRoot = None,
+    json: options.Json = False,
+) -> None:
+    """Train a study's chosen variant and its control on fresh seeds, and score both on the test images."""
+    from toynet import api
+    from toynet.cli.study_progress import StudyReporter
+    from toynet.cli.verdicts import print_account
+
+    with StudyReporter() as reporter:
+        found = api.final(
+            study, variant, seeds=seeds, jobs=jobs, resume=resume, data_root=data_root, audience=reporter
+        )
+    print_account(found, json=json)

@@ -1,0 +1,33 @@
+"""What is frozen before the first run of a study."""
+
+from toynet.core.errors import UsageError, did_you_mean
+from toynet.core.records import Record
+from toynet.studies.design import Arm, Size
+from toynet.studies.spec import StudySpec
+
+
+class Plan(Record):
+    """It is journaled; a study goes on only with the same, or with more seeds. The control comes first."""
+
+    spec: StudySpec
+    arms: tuple[Arm, ...]
+    sizes: dict[str, Size]
+    classes: int
+    digest: str
+    """Of all the images."""
+
+    test_digest: str
+    test_reads: int = 0
+    """Final claims: how often these test images have been read from here, this time included."""
+
+    @property
+    def control(self) -> Arm:
+        return self.arms[0]
+
+    def arm(self, name: str) -> Arm:
+        """Raises `UsageError` that names the nearest one."""
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        known = [arm.name for arm in self.arms]
+        raise UsageError(f"study {self.spec.name} has no arm {name}; {did_you_mean(name, known)}")

@@ -1,0 +1,133 @@
+"""From arms as they were asked for to a frozen plan: images read, a common set-up chosen, sizes counted."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from toynet.core.errors import UsageError
+from toynet.core.reporter import Reporter, Silent
+from toynet.models.cost import cost
+from toynet.runs import setups, subject
+from toynet.runs.folder import DataCard
+from toynet.runs.recipe import Recipe
+from toynet.runs.subject import Subject
+from toynet.studies import design
+from toynet.studies.design import Arm, Size
+from toynet.studies.folder import StudyFolder
+from toynet.studies.plan import Plan
+from toynet.studies.spec import StudySpec
+
+_SETUP = ("precision", "kernels", "memory_format")
+
+
+class Prepared(NamedTuple):
+    """A plan, and the images that each of its arms trains on."""
+
+    plan: Plan
+    images: Mapping[str, Subject]
+
+
+def prepare(
+    spec: StudySpec,
+    arms: tuple[Arm, ...],
+    *,
+    threads: int,
+    test_reads: int,
+    data_root: Path | None,
+    reporter: Reporter,
+) -> Prepared:
+    """Read what the arms are about and freeze the plan. Raises `UsageError` or `DataError`."""
+    about: dict[str, Subject] = {}
+    for arm in arms:
+        key = _data_key(arm.recipe)
+        about[key] = about.get(key) or subject.read(arm.recipe, data_root, reporter)
+    images = {arm.name: about[_data_key(arm.recipe)] for arm in arms}
+    card = images[arms[0].name].card
+    chosen = _with_setups(arms, card, threads, reporter)
+    sizes = {arm.name: _size(arm.recipe, images[arm.name].card) for arm in chosen}
+    plan = Plan(
+        spec=spec,
+        arms=chosen,
+        sizes=sizes,
+        classes=len(card.classes),
+        digest=card.digest,
+        test_digest=card.test_digest,
+        test_reads=test_reads,
+    )
+    # Through JSON once, so that it equals what is read back from the journal.
+    return Prepared(Plan.model_validate_json(plan.model_dump_json()), images)
+
+
+def journal(folder: StudyFolder, plan: Plan) -> Plan:
+    """Write the plan, or make sure that it is the one the study was begun with, but for more seeds."""
+    if not folder.ledger.plans():
+        folder.ledger.write_plan(json.loads(plan.model_dump_json()))
+        return plan
+    old = folder.plans()[-1]
+    told = _differences(old, plan)
+    if told:
+        raise UsageError(f"study {folder.name} was begun differently ({told}); start a new one by --name")
+    if old.spec.seeds != plan.spec.seeds:
+        _check_extension(folder.name, old.spec, plan.spec)
+        folder.ledger.write_plan(json.loads(plan.model_dump_json()))
+        return plan
+    return old
+
+
+def _differences(old: Plan, new: Plan) -> str:
+    """Empty where both plan the same, whatever number of seeds."""
+    changed = [
+        f"{arm.name}: {change}"
+        for was, arm in zip(old.arms, new.arms, strict=False)
+        for change in design.differences(was.recipe, arm.recipe)
+    ]
+    if changed:
+        return "; ".join(changed[:3])
+    if [arm.name for arm in old.arms] != [arm.name for arm in new.arms]:
+        return "its arms"
+    settled = {"seeds": new.spec.seeds}
+    if old.spec.model_copy(update=settled) != new.spec:
+        fields = [key for key in StudySpec.model_fields if getattr(old.spec, key) != getattr(new.spec, key)]
+        return ", ".join(field for field in fields if field != "seeds")
+    return "other images" if old.digest != new.digest else ""
+
+
+def _check_extension(name: str, old: StudySpec, new: StudySpec) -> None:
+    if not (isinstance(old.seeds, int) and isinstance(new.seeds, int) and new.seeds > old.seeds):
+        raise UsageError(
+            f"study {name} was planned with seeds {old.seeds}; it can only go on to a larger number"
+            if isinstance(old.seeds, int)
+            else f"study {name} was planned with seeds {old.seeds}, which cannot be changed once it has begun"
+        )
+
+
+def _with_setups(arms: tuple[Arm, ...], card: DataCard, threads: int, reporter: Reporter) -> tuple[Arm, ...]:
+    """All arms carried out alike: in the control's set-up, but for what an arm states itself."""
+    one = arms[0].recipe.with_changes({"train.threads": threads})
+    setup = setups.choose(one, card, reporter).setup
+    reporter.note(f"set-up: {setup}")
+    chosen = []
+    for arm in arms:
+        stated = {key: value for key in _SETUP if (value := getattr(arm.recipe.train, key)) != "auto"}
+        if stated:
+            own = setups.choose(arm.recipe.with_changes({"train.threads": threads}), card, Silent()).setup
+            recipe = setups.with_setup(arm.recipe, own)
+        else:
+            recipe = setups.with_setup(arm.recipe, setup)
+        chosen.append(arm.model_copy(update={"recipe": recipe}))
+    return tuple(chosen)
+
+
+def _size(recipe: Recipe, card: DataCard) -> Size:
+    found = cost(subject.build_model(recipe, card), card.image_shape)
+    return Size(
+        epochs=recipe.train.epochs,
+        samples=recipe.train.epochs * card.train_images,
+        parameters=found.parameters,
+        macs=found.macs,
+    )
+
+
+def _data_key(recipe: Recipe) -> str:
+    return recipe.data.model_dump_json()

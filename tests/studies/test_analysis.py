@@ -1,0 +1,161 @@
+"""What runs say: entries are invented, so that costs and outcomes are known."""
+
+import numpy as np
+import pytest
+
+from toynet.studies import analysis, design
+from toynet.studies.design import Size
+from toynet.studies.ledger import Entry, pack
+from toynet.studies.plan import Plan
+from toynet.studies.spec import StudySpec
+
+IMAGES = 2000
+SIZE = Size(epochs=2, samples=1000, parameters=10_000, macs=1_000_000)
+
+
+def plan(*, seeds: object = 5, sizes: dict[str, Size] | None = None, **table: object) -> Plan:
+    variants = table.pop("variant", {"flip": {"augment.flip": "random"}})
+    spec = StudySpec.from_table("s", {"recipe": "quick", "seeds": seeds, "variant": variants, **table})
+    arms = design.arms(spec)
+    found = {arm.name: SIZE for arm in arms} | (sizes or {})
+    return Plan(spec=spec, arms=arms, sizes=found, classes=10, digest="d", test_digest="t")
+
+
+def run(arm: str, seed: int, accuracy: float = 0.8, **fields: object) -> Entry:
+    right = np.random.default_rng([seed, len(arm)]).permutation(IMAGES) < round(accuracy * IMAGES)
+    known = {
+        "outcome": "finished",
+        "val_accuracy": float(right.mean()),
+        "train_s": 20.0,
+        "whole_s": 22.0,
+        "images_per_s": 50.0,
+        "machine": "m",
+        "correct": pack(right),
+        "images": IMAGES,
+    }
+    return Entry.model_validate({"arm": arm, "seed": seed, **known, **fields})
+
+
+def entries(*runs: Entry) -> dict[tuple[str, int], Entry]:
+    return {(one.arm, one.seed): one for one in runs}
+
+
+def blocks(count: int = 5, **fields: object) -> dict[tuple[str, int], Entry]:
+    """Runs of both arms; `fields` are those of the variant's."""
+    noise = np.random.default_rng(1).normal(0, 0.003, (count, 2))
+    return entries(
+        *(run("control", seed, 0.8 + noise[seed, 0]) for seed in range(count)),
+        *(run("flip", seed, 0.85 + noise[seed, 1], **fields) for seed in range(count)),
+    )
+
+
+def codes(found: analysis.Findings) -> set[str]:
+    return {caution.code for caution in found.cautions}
+
+
+def test_a_clear_effect_is_found_and_nothing_else_is_said():
+    found = analysis.analyse(plan(), blocks())
+    assert found.contrast("flip").verdict == "helps"
+    assert codes(found) == set()
+    assert [cost.total_s for cost in found.costs] == [110.0, 110.0]
+    assert found.costs[0].train_flops == 6 * SIZE.macs * SIZE.samples
+    assert found.comparisons[0].family == 1
+
+
+def test_a_chain_shares_its_error_among_all_pairs():
+    chain = {"a": {"augment.flip": "random"}, "b": {"augment.shift": 0.1}, "c": {"optim.lr": 0.01}}
+    runs = entries(*(run(arm, seed) for arm in ("control", *chain) for seed in range(5)))
+    found = analysis.analyse(plan(variant=chain, chain=True), runs)
+    assert [group.control for group in found.comparisons] == ["control", "a", "b"]
+    assert {group.family for group in found.comparisons} == {3}
+
+
+def test_a_withheld_arm_stays_in_the_family():
+    wide = {"wide": {"model.widths": [8, 8, 8, 8]}, "flip": {"augment.flip": "random"}}
+    large = SIZE.model_copy(update={"parameters": 20_000})
+    runs = entries(*(run(arm, seed) for arm in ("control", *wide) for seed in range(5)))
+    found = analysis.analyse(plan(variant=wide, sizes={"wide": large}), runs)
+    assert found.withheld[0].reason == (
+        'unequal budgets: parameters 10,000 and 20,000; to compare nevertheless, unequal = ["parameters"]'
+    )
+    assert found.comparisons[0].family == 2
+    declared = analysis.analyse(plan(variant=wide, sizes={"wide": large}, unequal=["parameters"]), runs)
+    assert declared.withheld == ()
+    assert "wide does not cost what control does: parameters 2.00 times" in declared.cautions[0].text
+
+
+def test_a_run_that_takes_longer_in_every_block_is_a_budget_of_its_own():
+    found = analysis.analyse(plan(), blocks(train_s=30.0))
+    assert "1.50 times control in the median" in found.withheld[0].reason
+    assert 'unequal = ["time"]' in found.withheld[0].reason
+    declared = analysis.analyse(plan(unequal=["time"]), blocks(train_s=30.0))
+    assert declared.contrast("flip").verdict == "helps"
+    assert codes(declared) == {"unequal-time"}
+    slightly = analysis.analyse(plan(), blocks(train_s=22.0))
+    assert codes(slightly) == {"unequal-time"}
+    assert slightly.contrast("flip") is not None
+
+
+def test_time_that_is_not_slower_everywhere_or_too_short_to_be_measured_is_no_budget():
+    runs = blocks(train_s=40.0)
+    runs["flip", 2] = runs["flip", 2].model_copy(update={"train_s": 19.0})
+    assert analysis.analyse(plan(), runs).withheld == ()
+    short = {
+        key: one.model_copy(update={"train_s": one.train_s / 10}) for key, one in blocks(train_s=40.0).items()
+    }
+    assert analysis.analyse(plan(), short).withheld == ()
+
+
+def test_failures_are_counted_and_never_dropped():
+    runs = blocks()
+    lost = {"outcome": "diverged", "reason": "at step 3", "val_accuracy": None, "correct": "", "images": 0}
+    runs["flip", 1] = runs["flip", 1].model_copy(update=lost)
+    found = analysis.analyse(plan(), runs)
+    assert found.comparisons[0].arms[1].failed == 1
+    assert found.contrast("flip").seeds == 4
+    assert any("1 of 5 runs failed" in caution.text for caution in found.all_cautions())
+
+
+@pytest.mark.parametrize("fields", [{"machine": "other"}, {"threads": 2}])
+def test_a_block_on_two_machines_is_told(fields: dict):
+    runs = blocks()
+    runs["flip", 3] = runs["flip", 3].model_copy(update=fields)
+    found = analysis.analyse(plan(), runs)
+    assert codes(found) == {"mixed-machines"}
+    assert "(seeds 3)" in found.cautions[0].text
+
+
+def test_what_the_design_does_is_told():
+    two = {"two": {"augment.flip": "random", "optim.lr": 0.01}, "tta": {"eval.tta": "flip"}}
+    runs = entries(*(run(arm, seed) for arm in ("control", *two) for seed in range(5)))
+    found = analysis.analyse(plan(variant=two), runs)
+    assert codes(found) == {"joint-effect", "evaluation"}
+    best = {
+        key: one.model_copy(update={"best_val_accuracy": one.val_accuracy}) for key, one in blocks().items()
+    }
+    assert "best-epoch" in codes(analysis.analyse(plan(metric="best_val_accuracy"), best))
+
+
+def test_an_unfinished_study_says_what_it_can():
+    runs = {key: one for key, one in blocks().items() if key[1] == 0}
+    found = analysis.analyse(plan(), runs)
+    assert found.comparisons == ()
+    assert found.withheld[0].reason == "one seed so far together with control; it takes two at least"
+    assert analysis.analyse(plan(), {}).withheld[0].reason.startswith("no seed so far")
+
+
+def test_arms_that_are_undecided_go_on_with_their_control():
+    variants = {"flip": {"augment.flip": "random"}, "same": {"optim.lr": 0.01}}
+    noise = np.random.default_rng(3).normal(0, 0.004, (5, 3))
+    means = {"control": 0.8, "flip": 0.9, "same": 0.8}
+    runs = entries(
+        *(
+            run(arm, seed, mean + noise[seed, place])
+            for place, (arm, mean) in enumerate(means.items())
+            for seed in range(5)
+        )
+    )
+    found = analysis.analyse(plan(seeds="auto", variant=variants), runs)
+    assert found.contrast("flip").verdict == "helps"
+    assert found.running == ("control", "same")
+    assert found.next_look == 8
