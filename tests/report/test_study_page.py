@@ -249,3 +249,11 @@ def test_runs_gathered_into_a_comparison_have_a_page_of_their_own(place: Path):
         assert row.contrast is not None
         assert row.pairs is not None
         assert [pair.seed for pair in row.pairs.pairs] == [0, 2, 3, 4]
+
+
+def test_a_study_that_has_only_been_planned_has_a_page(place: Path):
+    account = invented.study(place, invented.spec("planned"), EFFECTS, seeds=0)
+    page = study_page(account)
+    assert "Too few runs for a verdict" in page.markdown
+    assert "No run has ended yet" in page.markdown
+    assert "There is no verdict on **shift**" in page.markdown

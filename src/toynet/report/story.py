@@ -237,14 +237,7 @@ def _unfinished(account: Account) -> str:
 
 
 def _warnings(account: Account, unfinished: str) -> tuple[Warned, ...]:
-    found = [
-        Warned(
-            f"No verdict on {one.arm}",
-            (f"{one.reason[:1].upper()}{one.reason[1:]}.",),
-            "Give both arms the same budget, or declare the difference and read the verdict with its price.",
-        )
-        for one in account.findings.withheld
-    ]
+    found = _without_verdict(account)
     if unfinished:
         advice = "Go on with toynet study --resume; verdicts so far hold, undecided arms may still change."
         found.append(Warned("The study has not ended", (f"{unfinished}.",), advice))
@@ -258,3 +251,22 @@ def _warnings(account: Account, unfinished: str) -> tuple[Warned, ...]:
         )
     arms = [arm.name for arm in account.plan.arms]
     return (*found, *words.warned(account.findings.all_cautions(), arms))
+
+
+def _without_verdict(account: Account) -> list[Warned]:
+    """Arms that are held back, apart by what can be done about it."""
+    waiting: list[str] = []
+    unfair: list[str] = []
+    for one in account.findings.withheld:
+        against = account.plan.arm(one.arm).against or ""
+        few = len(_shared(account, (one.arm, against))) < 2
+        (waiting if few else unfair).append(f"{one.arm}: {one.reason}.")
+    kinds = (
+        ("Too few runs for a verdict", waiting, "Go on with the study: toynet study --resume."),
+        (
+            "Not a fair comparison",
+            unfair,
+            "Give both arms the same budget, or declare the difference and read the verdict with its price.",
+        ),
+    )
+    return [Warned(title, tuple(texts), advice) for title, texts, advice in kinds if texts]

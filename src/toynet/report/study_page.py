@@ -82,6 +82,8 @@ def _missing(account: Account, read: Readings) -> str:
     """Why curves, gap, classes and diagnosis are not there, or not whole; empty where they are."""
     damage = f" ({read.damaged[0]})" if read.damaged else ""
     total = len(account.entries)
+    if not total:
+        return "No run has ended yet, so there are no curves."
     if read.missing == total:
         return (
             "The run folders of this study are gone or cannot be read, so that curves, generalisation gap, "
