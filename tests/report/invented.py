@@ -1,6 +1,6 @@
 """Studies that nobody ran: journals and run folders as real ones are, from a few numbers.
 
-Also a command, to look at pages: python tests/report/invented.py FOLDER draws one page of every kind there.
+`specimens.py` draws their pages.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from toynet.core.files import write_json
 from toynet.core.records import EpochRecord, LayerActivation, RunResult
 from toynet.core.seeds import stream
 from toynet.runs.folder import DataCard, RunFolder
@@ -252,8 +253,6 @@ def write_run(
             )
             for k in range(3)
         ]
-        from toynet.core.files import write_json
-
         write_json(run.path / "activations.json", [layer.model_dump() for layer in layers])
     run.seal(result)
 

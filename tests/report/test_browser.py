@@ -8,6 +8,7 @@ from typing import Any
 import invented
 import pytest
 from invented import EFFECTS, HOSTILE
+from specimens import QUIET
 
 from toynet.report.run_page import run_page
 from toynet.report.study_page import study_page
@@ -15,10 +16,6 @@ from toynet.report.study_page import study_page
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
-QUIET = (
-    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update "
-    "--disable-sync --no-first-run"
-)
 
 
 @pytest.fixture(scope="module")

@@ -124,7 +124,10 @@ def _pair(figure: Figure, title: str, lines: tuple[str, str], ours: Spread, thei
     if ours.lost:
         for curve in ours.lost.values[val]:
             axes.plot(ours.lost.epochs, curve, color=VERMILION, lw=1.1)
-    _frame(axes, lines, [spread for spread in (ours, theirs) if spread])
+    shown = [spread for spread in (ours, theirs) if spread]
+    if ours.lost and val == "val_accuracy":  # a loss that runs away would flatten all others
+        shown.append(ours.lost)
+    _frame(axes, lines, shown)
 
 
 def _frame(axes: Axes, lines: tuple[str, str], spreads: Sequence[Spread]) -> None:
