@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 
 from toynet.core.errors import UsageError
 from toynet.studies import design
 from toynet.studies.design import Size
+from toynet.studies.folder import StudyFolder
+from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
 
 
@@ -100,3 +104,20 @@ def test_a_schedule_is_one_factor_with_what_only_it_has():
     assert found[1].factors == ("schedule",)
     assert set(found[2].factors) == {"schedule", "optim.lr"}
     assert len(found[2].changes) > 2
+
+
+def test_a_factors_level_stays_its_own_through_the_journal(tmp_path: Path):
+    """The journal sorts keys; levels kept by place then told of another factor."""
+    factors = {"model.dropout": [0.0, 0.4], "augment.flip": ["none", "random"]}
+    spec = StudySpec.from_table("mixed", {"recipe": "quick", "seeds": 2, "factors": factors})
+    arms = design.arms(spec)
+    size = Size(epochs=1, samples=1, parameters=1, macs=1)
+    sizes = {arm.name: size for arm in arms}
+    plan = Plan(spec=spec, arms=arms, sizes=sizes, classes=10, digest="", test_digest="")
+    folder = StudyFolder(tmp_path)
+    folder.ledger.write_plan(plan.model_dump(mode="json"))
+    read = folder.plans()[-1]
+    for arm in read.arms:
+        levels = dict(zip(read.spec.factors, arm.levels, strict=True))
+        settings = arm.recipe.settings()
+        assert levels == {key: values.index(settings[key]) for key, values in factors.items()}

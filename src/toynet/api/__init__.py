@@ -1,5 +1,6 @@
 """The verbs of the command line as functions; `toynet` re-exports them."""
 
+from toynet.api.pages import report
 from toynet.api.runs import Evaluation, Run, bench, diagnose, evaluate, open_run, preview, train
 from toynet.api.studies import compare, final, rehearse, study
 
@@ -14,6 +15,7 @@ __all__ = [
     "open_run",
     "preview",
     "rehearse",
+    "report",
     "study",
     "train",
 ]

@@ -15,9 +15,9 @@ from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.memory import keep_freed_memory
 from toynet.core.records import RunResult
 from toynet.core.reporter import Reporter, Silent
-from toynet.evaluation import diagnose as diagnosis
 from toynet.evaluation import metrics
 from toynet.evaluation.findings import Finding
+from toynet.report import readings
 from toynet.report.gallery import draw_preview
 from toynet.report.run_figures import draw_run
 from toynet.runs import execute, reads, subject, trained
@@ -137,20 +137,8 @@ def diagnose(run: str | Path | Run, *, root: Path | None = None) -> list[Finding
     diverged = opened.result is not None and opened.result.status == "diverged"
     if not records and not diverged:
         raise ToyNetError(f"run {folder.name} has not finished an epoch yet; there is nothing to read")
-    per_class = None
-    if (folder.path / "predictions.npz").exists():
-        arrays = folder.predictions()
-        # Advice must not be drawn from test images, so the classes are judged on validation only.
-        if "val_logits" in arrays:
-            names = [str(name) for name in arrays["classes"]]
-            per_class = metrics.per_class(arrays["val_logits"], arrays["val_labels"], names)
-    return diagnosis.diagnose(
-        records,
-        settings=folder.recipe().settings(),
-        per_class=per_class,
-        activations=folder.activations(),
-        diverged=diverged,
-    )
+    # Advice must not be drawn from test images, so the classes are judged on validation only.
+    return readings.findings(folder, records, readings.class_scores(folder, "val"))
 
 
 def preview(

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from toynet.cli import bench, compare, data, diagnose, evaluate, final, models, recipes, study, train
+from toynet.cli import bench, compare, data, diagnose, evaluate, final, models, recipes, report, study, train
 from toynet.core.errors import ToyNetError, did_you_mean
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command(epilog=bench.EXAMPLE)(bench.bench)
 app.command(epilog=study.EXAMPLE)(study.study)
 app.command(epilog=final.EXAMPLE)(final.final)
 app.command(epilog=compare.EXAMPLE)(compare.compare)
+app.command(epilog=report.EXAMPLE)(report.report)
 
 # Every wrong command line raises a kind of this; Typer exports only the child.
 _WrongCommandLine: type[Exception] = typer.BadParameter.__bases__[0]

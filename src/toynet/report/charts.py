@@ -1,11 +1,13 @@
 """How a classifier did on labelled images: confusion, precision and recall, calibration."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -110,46 +112,72 @@ def draw_per_class(matrix: Matrix, classes: Sequence[str], path: Path) -> None:
         figure.legend(loc="outside lower left", ncols=3)
 
 
-def draw_calibration(probabilities: NDArray[np.floating], labels: NDArray[np.int64], path: Path) -> None:
-    """Draw accuracy against confidence from `probabilities` (N, K) and `labels` (N,).
+@dataclass(frozen=True)
+class Reliability:
+    """Accuracy against confidence, in `BINS` equal bins of confidence; arrays are over the filled ones."""
 
-    Confidence is the highest probability, in 15 equal bins; bars are Wilson 95 % intervals. The expected
-    calibration error in the title is the mean gap weighted by the bins' counts. Raises `UsageError` for no
-    images. Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
+    counts: NDArray[np.int64]
+    """Images in every bin, empty ones included."""
+
+    believed: NDArray[np.float64]
+    true: NDArray[np.float64]
+
+    @property
+    def here(self) -> NDArray[np.int64]:
+        return self.counts[self.counts > 0]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: the mean gap, weighted by the bins' counts."""
+        return float(np.sum(self.here * np.abs(self.true - self.believed)) / self.counts.sum())
+
+
+def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Reliability:
+    """From `probabilities` (N, K) and `labels` (N,); confidence is the highest probability.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2.
     """
-    if not len(labels):
-        raise UsageError(f"{path}: there are no predictions to draw")
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence, side="right")
     counts = np.bincount(bins, minlength=BINS)
-    filled = counts > 0
-    here = counts[filled]
-    believed = np.bincount(bins, confidence, BINS)[filled] / here
-    true = np.bincount(bins, right, BINS)[filled] / here
-    error = float(np.sum(here * np.abs(true - believed)) / len(labels))
-    low, high = _wilson(true, here)
+    here = np.fmax(counts, 1)
+    believed, true = (np.bincount(bins, values, BINS) / here for values in (confidence, right))
+    return Reliability(counts, believed[counts > 0], true[counts > 0])
+
+
+def draw_calibration(probabilities: NDArray[np.floating], labels: NDArray[np.int64], path: Path) -> None:
+    """Draw accuracy against confidence; see `reliability`. Raises `UsageError` for no images."""
+    if not len(labels):
+        raise UsageError(f"{path}: there are no predictions to draw")
+    found = reliability(probabilities, labels)
     with canvas(path, 5.2, 5.8) as figure:
-        curve, histogram = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        curve.plot([0, 100], [0, 100], ls="--", lw=1, color=GREY, label="perfect calibration")
-        curve.vlines(100 * believed, 100 * low, 100 * high, color=BLUE, lw=1.2, alpha=0.55)
-        curve.plot(100 * believed, 100 * true, "o-", color=BLUE, label="this model, 95 % intervals")
-        curve.set_ylim(-2, 102)
-        curve.set_ylabel("accuracy (%)")
-        curve.set_title(f"Calibration: expected error {100 * error:.2f} % (ECE, {BINS} bins)")
-        curve.legend(loc="upper left")
-        centres = 100 * (np.arange(BINS) + 0.5) / BINS
-        histogram.bar(centres, counts, 0.88 * 100 / BINS, color=PALE, edgecolor=GREY, linewidth=0.6)
-        for centre, number in zip(centres[filled], here, strict=True):
-            histogram.annotate(
-                _short(int(number)), (centre, number), xytext=(0, 2), textcoords="offset points",
-                ha="center", fontsize=7, color=GREY,
-            )  # fmt: skip
-        histogram.margins(y=0.2)
-        histogram.set_xlim(-1, 101)
-        histogram.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        histogram.set_ylabel("images")
-        histogram.set_xlabel("confidence: highest probability (%)")
+        calibration(figure, found)
+        figure.axes[0].legend(loc="upper left")
+        figure.axes[0].set_title(f"Calibration: expected error {100 * found.error:.2f} % (ECE, {BINS} bins)")
+
+
+def calibration(figure: Figure, found: Reliability) -> None:
+    """The curve with Wilson's 95 % intervals, and below it how many images each bin holds."""
+    low, high = _wilson(found.true, found.here)
+    curve, histogram = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    curve.plot([0, 100], [0, 100], ls="--", lw=1, color=GREY, label="perfect calibration")
+    curve.vlines(100 * found.believed, 100 * low, 100 * high, color=BLUE, lw=1.2, alpha=0.55)
+    curve.plot(100 * found.believed, 100 * found.true, "o-", color=BLUE, label="this model, 95 % intervals")
+    curve.set_ylim(-2, 102)
+    curve.set_ylabel("accuracy (%)")
+    centres = 100 * (np.arange(BINS) + 0.5) / BINS
+    histogram.bar(centres, found.counts, 0.88 * 100 / BINS, color=PALE, edgecolor=GREY, linewidth=0.6)
+    for centre, number in zip(centres[found.counts > 0], found.here, strict=True):
+        histogram.annotate(
+            _short(int(number)), (centre, number), xytext=(0, 2), textcoords="offset points",
+            ha="center", fontsize=7, color=GREY,
+        )  # fmt: skip
+    histogram.margins(y=0.2)
+    histogram.set_xlim(-1, 101)
+    histogram.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    histogram.set_ylabel("images")
+    histogram.set_xlabel("confidence: highest probability (%)")
 
 
 def _wilson(

@@ -45,7 +45,7 @@ def draw_curves(records: Sequence[EpochRecord], path: Path, title: str) -> None:
                 axes.plot(epochs[best], val[best], "o", ms=10, mfc="none", mec=VERMILION, mew=1.4)
         _panel(learning_rate, "Learning rate", epochs)
         _line(learning_rate, epochs, rate, GREY, "-", "learning rate")
-        _scale_rate(learning_rate, rate)
+        scale_rate(learning_rate, rate)
         handles, names = accuracy.get_legend_handles_labels()
         if best is not None:
             for axes in (accuracy, loss, learning_rate):
@@ -78,7 +78,8 @@ def _line(axes: Axes, epochs: NDArray[np.int64], values: Series, colour: str, da
     axes.plot(epochs[measured], values[measured], color=colour, ls=dash, marker=marker, label=name)
 
 
-def _scale_rate(axes: Axes, rate: Series) -> None:
+def scale_rate(axes: Axes, rate: Series) -> None:
+    """A logarithmic axis where the rate spans more than a decade, else one from zero."""
     positive = rate[rate > 0]
     if len(positive) and positive.max() > 10 * positive.min():
         axes.set_yscale("log", nonpositive="mask")

@@ -75,16 +75,23 @@ def canvas(path: Path, width_in: float, height_in: float, *, arrange: bool = Tru
     kind = path.suffix.lower()
     if kind not in _METADATA:
         raise UsageError(f"{path}: a picture is saved as .png or .svg")
-    style: Any = _STYLE | {"font.family": ["DejaVu Sans", *_installed(_CJK_FONTS)]}
-    with mpl.rc_context(style), warnings.catch_warnings():
+    content = io.BytesIO()
+    with styled(width_in, height_in, arrange=arrange) as figure:
+        yield figure
+        figure.savefig(content, format=kind[1:], dpi=_DPI, metadata=_METADATA[kind])
+    write_atomic(path, content.getvalue())
+
+
+@contextmanager
+def styled(width_in: float, height_in: float, *, arrange: bool = True, **style: Any) -> Iterator[Figure]:
+    """A figure in the house's look, which holds within the block; `style` overrides parts of it."""
+    look: Any = _STYLE | {"font.family": ["DejaVu Sans", *_installed(_CJK_FONTS)]} | style
+    with mpl.rc_context(look), warnings.catch_warnings():
         # A name in a script that no installed font has is drawn as boxes; that is not worth a warning.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure((width_in, height_in), layout="constrained" if arrange else None)
         FigureCanvasAgg(figure)
         yield figure
-        content = io.BytesIO()
-        figure.savefig(content, format=kind[1:], dpi=_DPI, metadata=_METADATA[kind])
-    write_atomic(path, content.getvalue())
 
 
 _METADATA: dict[str, dict[str, None]] = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}

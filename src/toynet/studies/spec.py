@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toynet.core.errors import UsageError, did_you_mean
 from toynet.core.records import Record
@@ -70,8 +70,15 @@ class StudySpec(Record):
 
     variants: tuple[Variant, ...] = ()
     factors: dict[str, tuple[Any, Any]] = Field(default_factory=dict)
+    """In alphabetical order: an arm's levels go by place, and a journal sorts its keys."""
+
     generated: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """factors: those that follow from the product of others, so that not all combinations are run."""
+
+    @field_validator("factors")
+    @classmethod
+    def _in_order(cls, factors: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+        return dict(sorted(factors.items()))
 
     @model_validator(mode="after")
     def _has_arms(self) -> Self:

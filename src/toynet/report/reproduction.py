@@ -1,0 +1,92 @@
+"""How to make a study again: its file, its command, and the machine that it was made on."""
+
+import shlex
+from collections import Counter
+from typing import Any
+
+import tomli_w
+
+from toynet.core.errors import ToyNetError
+from toynet.report import words
+from toynet.studies.folder import Account
+from toynet.studies.spec import StudySpec
+
+
+def study_file(spec: StudySpec) -> str:
+    """The TOML that `StudySpec.load` reads as this spec."""
+    table: dict[str, Any] = {"question": spec.question, "recipe": spec.recipe, "seeds": spec.seeds}
+    for key in ("first_seed", "metric", "margin", "unequal", "chain"):
+        value, usual = getattr(spec, key), StudySpec.model_fields[key].default
+        if value != usual:
+            table[key] = list(value) if isinstance(value, tuple) else value
+    if spec.everywhere:
+        table["set"] = spec.everywhere
+    if spec.variants:
+        table["variant"] = {
+            one.name: {**one.model_dump(include={"recipe", "note"}, exclude_defaults=True), **one.changes}
+            for one in spec.variants
+        }
+    if spec.factors:
+        table["factors"] = {key: list(values) for key, values in spec.factors.items()}
+    if spec.generated:
+        table["generated"] = {key: list(parts) for key, parts in spec.generated.items()}
+    return tomli_w.dumps(table)
+
+
+def command(account: Account) -> str:
+    """What makes the study again, in a folder of its own; or a final claim, after its study."""
+    if is_final(account):
+        study, variant = account.plan.spec.name.rpartition("/")[0], account.plan.arms[1].name
+        seeds = str(account.plan.spec.seeds)
+        return shlex.join(["toynet", "final", study, "--variant", variant, "--seeds", seeds])
+    return shlex.join(["toynet", "study", f"{account.name}.toml", "--name", f"{account.name}-again"])
+
+
+def is_final(account: Account) -> bool:
+    """Whether it is a final claim, which follows from another study."""
+    spec = account.plan.spec
+    return spec.metric == "test_accuracy" and "/final-" in spec.name
+
+
+def setting_out(account: Account) -> tuple[tuple[str, str], ...]:
+    """Seeds, images, machine and versions, as the runs recorded them."""
+    entries = list(account.entries.values())
+    seeds = sorted({entry.seed for entry in entries})
+    machines = Counter(
+        f"{entry.machine}, {words.counted(entry.threads, 'thread')}" for entry in entries if entry.machine
+    )
+    facts = [
+        (
+            "Seeds",
+            f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else ", ".join(map(str, seeds)) or "none yet",
+        ),
+        ("Images", f"digest {account.plan.digest[:16]}…; {account.plan.control.recipe.data.name}"),
+    ]
+    for machine, count in sorted(machines.items()):
+        facts.append(("Machine", f"{machine} ({words.counted(count, 'run')})"))
+    versions = _versions(account)
+    if versions:
+        facts.append(("Versions", versions))
+    equal = (
+        "The same machine, versions and threads give the same scores; others give scores of the same kind."
+    )
+    return (*facts, ("To expect", equal))
+
+
+def _versions(account: Account) -> str:
+    """Of the first run that still tells."""
+    for key in sorted(account.runs):
+        try:
+            about = account.runs[key].environment()
+        except ToyNetError:
+            continue
+        return environment_versions(about)
+    return ""
+
+
+def environment_versions(about: dict[str, Any]) -> str:
+    """`Python 3.11.7, torch 2.13.0, ...` out of a run's environment.json."""
+    packages = about.get("packages") or {}
+    shown = [f"Python {about['python']}"] if about.get("python") else []
+    shown += [f"{name} {version}" for name, version in packages.items() if version]
+    return ", ".join(shown)

@@ -1,0 +1,272 @@
+"""From a study's account to what its page says, in the order in which it says it. Numbers, no markup."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toynet.report import answer, effects, strips, words
+from toynet.report.answer import Judged, Sentence
+from toynet.report.effects import Line
+from toynet.report.strips import Axis, Pairs
+from toynet.report.words import Warned
+from toynet.stats.records import Comparison, Contrast
+from toynet.studies.design import Arm
+from toynet.studies.folder import Account
+from toynet.studies.ledger import Entry
+
+Fact = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """An arm beside what it is compared with."""
+
+    arm: Arm
+    against: str
+    line: Line
+    contrast: Contrast | None
+    margin: float | None
+    pairs: Pairs | None
+
+
+@dataclass(frozen=True)
+class Story:
+    """All of a page that needs no run folders."""
+
+    question: str
+    answers: tuple[Sentence, ...]
+    noun: str
+    facts: tuple[Fact, ...]
+    effects: tuple[Line, ...]
+    """Of factors; empty for a study of variants."""
+
+    effect_axis: Axis | None
+    rows: tuple[Row, ...]
+    axis: Axis
+    warnings: tuple[Warned, ...]
+    failures: tuple[Entry, ...]
+    unfinished: str
+    """What the plan still wants; empty at its end."""
+
+
+def tell(account: Account) -> Story:
+    """What the account says; equal accounts give equal stories."""
+    plan, findings = account.plan, account.findings
+    spec = plan.spec
+    variants = [arm for arm in plan.arms if arm.against is not None]
+    along = _axis_of_differences(account, variants)
+    scores_along = _axis_of_scores(account)
+    rows = tuple(_row(account, arm, along, scores_along) for arm in variants)
+    margin = findings.comparisons[0].margin if findings.comparisons else None
+    lines, effect_axis = effects.effects(account, margin)
+    noun = "factor" if lines else "combination" if spec.factors else "step" if spec.chain else "change"
+    unfinished = _unfinished(account)
+    return Story(
+        question=spec.question.strip() or _question(account, noun),
+        answers=_answers(account, rows, noun, margin),
+        noun=noun,
+        facts=_facts(account, margin),
+        effects=lines,
+        effect_axis=effect_axis,
+        rows=rows,
+        axis=along,
+        warnings=_warnings(account, unfinished),
+        failures=tuple(
+            entry
+            for entry in account.entries.values()
+            if entry.outcome in ("diverged", "failed", "stopped_early")
+        ),
+        unfinished=unfinished,
+    )
+
+
+def _question(account: Account, noun: str) -> str:
+    """For a study that states none."""
+    variants = [arm.name for arm in account.plan.arms[1:]]
+    if len(variants) == 1:
+        return f"Does {variants[0]} help?"
+    return f"Which of the {words.number(len(variants))} {noun}s of {account.name} help?"
+
+
+def paired(account: Account, arm: Arm) -> list[tuple[int, float, float]]:
+    """Seed, score of what the arm is compared with, score of the arm (percent), over the seeds that count."""
+    if arm.against is None:
+        return []
+    found = []
+    for seed in _seeds_that_count(account, arm.name, arm.against):
+        old, new = (score(account, account.entries[name, seed]) for name in (arm.against, arm.name))
+        if old is not None and new is not None:
+            found.append((seed, old, new))
+    return found
+
+
+def score(account: Account, entry: Entry) -> float | None:
+    """In percent; none for a run that gave none."""
+    value: float | None = getattr(entry, account.plan.spec.metric)
+    return None if value is None else 100 * value
+
+
+def _seeds_that_count(account: Account, arm: str, against: str) -> list[int]:
+    """Those up to the arm's last look; of a fixed number of seeds, those that all arms have run."""
+    comparison = comparison_of(account, arm)
+    if comparison is None:
+        return _shared(account, (arm, against))
+    planned = next(one.planned for one in comparison.arms if one.name == arm)
+    for together in ([one.name for one in account.plan.arms], [one.name for one in comparison.arms]):
+        seeds = _shared(account, together)
+        if isinstance(account.plan.spec.seeds, int) and len(seeds) >= planned:
+            return seeds[:planned]
+    return _shared(account, (arm, against))[:planned]
+
+
+def _shared(account: Account, arms: Sequence[str]) -> list[int]:
+    every = sorted({seed for _, seed in account.entries})
+    return [seed for seed in every if all((arm, seed) in account.entries for arm in arms)]
+
+
+def comparison_of(account: Account, arm: str) -> Comparison | None:
+    """The comparison in which the arm is a variant."""
+    return next((group for group in account.findings.comparisons if arm in group.variants), None)
+
+
+def _axis_of_differences(account: Account, variants: Sequence[Arm]) -> Axis:
+    values = [0.0]
+    for group in account.findings.comparisons:
+        values += [-group.margin, group.margin]
+        for one in group.contrasts:
+            values += [one.difference, one.interval.low, one.interval.high]
+    for arm in variants:
+        values += [new - old for _, old, new in paired(account, arm)]
+    return strips.axis(values, difference=True)
+
+
+def _axis_of_scores(account: Account) -> Axis:
+    found = (score(account, entry) for entry in account.entries.values())
+    return strips.axis([one for one in found if one is not None], difference=False)
+
+
+def _row(account: Account, arm: Arm, along: Axis, scores_along: Axis) -> Row:
+    findings, against = account.findings, arm.against or ""
+    contrast, group = findings.contrast(arm.name), comparison_of(account, arm.name)
+    scores = paired(account, arm)
+    withheld = {one.arm: one.reason for one in findings.withheld}
+    remarks = tuple(str(change) for change in arm.changes) or ("nothing: an identical arm",)
+    if arm.levels:
+        remarks = ()
+    line = Line(
+        name=arm.name,
+        remarks=remarks,
+        figure="",
+        bounds="",
+        extent=withheld.get(arm.name, "fewer than two seeds finished together with what it is compared with"),
+        word=words.NO_VERDICT,
+        verdict="no verdict",
+        further="",
+        strip=None,
+    )
+    if contrast is not None and group is not None:
+        seeds = [new - old for _, old, new in scores]
+        line = Line(
+            name=arm.name,
+            remarks=remarks,
+            figure=words.signed(contrast.difference, words.digits_for(contrast.interval)),
+            bounds=words.bounds(contrast.interval),
+            extent=words.counted(contrast.seeds, "seed"),
+            word=words.VERDICTS[contrast.verdict],
+            verdict=contrast.verdict,
+            further=contrast.words.removeprefix(contrast.verdict).strip(" —"),
+            strip=strips.strip(contrast, group.margin, seeds, along),
+        )
+    return Row(
+        arm=arm,
+        against=against,
+        line=line,
+        contrast=contrast,
+        margin=group.margin if group else None,
+        pairs=strips.pairs(scores, scores_along) if scores else None,
+    )
+
+
+def _answers(account: Account, rows: Sequence[Row], noun: str, margin: float | None) -> tuple[Sentence, ...]:
+    if account.findings.factorial is not None and margin is not None:
+        return effects.answers(account.findings.factorial.effects, margin, account.findings.seeds)
+    judged = [
+        Judged(row.arm.name, row.contrast.verdict, row.contrast.difference, row.contrast.interval)
+        if row.contrast
+        else Judged(row.arm.name, "")
+        for row in rows
+    ]
+    return (answer.answer(judged, noun),)
+
+
+def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
+    plan, spec = account.plan, account.plan.spec
+    control, entries = plan.control, account.entries.values()
+    scored = sum(entry.outcome in ("finished", "stopped_early") for entry in entries)
+    lost = len(entries) - scored
+    seeds = {"auto": "auto: looks at 5, 8, 12 and 20", "open-ended": "open-ended: a look after every seed"}
+    runs = words.counted(scored, "finished run") + (f", {words.counted(lost, 'failed one')}" if lost else "")
+    variants, compared = len(plan.arms) - 1, "the one before" if spec.chain else "the control"
+    facts = [
+        ("Control", f"{control.recipe.name}, {control.recipe.model.name} on {control.recipe.data.name}"),
+        (
+            "Compared",
+            f"{words.counted(variants, 'arm')}{', each' * (variants > 1)} with {compared}, seed by seed",
+        ),
+        ("Seeds", seeds.get(str(spec.seeds), f"{spec.seeds} for each arm")),
+        ("Runs", runs),
+        ("Score", f"{words.metric(spec.metric)}, in percent; differences in points (pp)"),
+    ]
+    if margin is not None:
+        origin = (
+            "set by the study"
+            if spec.margin
+            else "3 % of the control's error at the first look, 0.2 at least"
+        )
+        margins = sorted({round(group.margin, 2) for group in account.findings.comparisons})
+        shown = f"{margins[0]:.2f}" if len(margins) == 1 else f"{margins[0]:.2f} to {margins[-1]:.2f}"
+        facts.append(("Margin", f"±{shown} pp: smaller differences do not matter ({origin})"))
+    return tuple(facts)
+
+
+def _unfinished(account: Account) -> str:
+    findings = account.findings
+    if findings.next_look is None:
+        return ""
+    names = words.listed(list(findings.running))
+    return f"The plan goes on to {findings.next_look} seeds of {names}"
+
+
+def _warnings(account: Account, unfinished: str) -> tuple[Warned, ...]:
+    found = _without_verdict(account)
+    if unfinished:
+        advice = "Go on with toynet study --resume; verdicts so far hold, undecided arms may still change."
+        found.append(Warned("The study has not ended", (f"{unfinished}.",), advice))
+    if account.findings.factorial is not None and not isinstance(account.plan.spec.seeds, int):
+        found.append(
+            Warned(
+                "Effects are not corrected for looks",
+                ("The study looks at its cells several times; the effects' intervals hold for one look.",),
+                "For a claim about a factor, run the study with a fixed number of seeds.",
+            )
+        )
+    arms = [arm.name for arm in account.plan.arms]
+    return (*found, *words.warned(account.findings.all_cautions(), arms))
+
+
+def _without_verdict(account: Account) -> list[Warned]:
+    """Arms that are held back, apart by what can be done about it."""
+    waiting: list[str] = []
+    unfair: list[str] = []
+    for one in account.findings.withheld:
+        against = account.plan.arm(one.arm).against or ""
+        few = len(_shared(account, (one.arm, against))) < 2
+        (waiting if few else unfair).append(f"{one.arm}: {one.reason}.")
+    kinds = (
+        ("Too few runs for a verdict", waiting, "Go on with the study: toynet study --resume."),
+        (
+            "Not a fair comparison",
+            unfair,
+            "Give both arms the same budget, or declare the difference and read the verdict with its price.",
+        ),
+    )
+    return [Warned(title, tuple(texts), advice) for title, texts, advice in kinds if texts]

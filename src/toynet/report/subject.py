@@ -1,0 +1,43 @@
+"""What a name means to `toynet report`: a study or a run; and its page, written."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from toynet.core.errors import UsageError, did_you_mean
+from toynet.report.run_page import run_page
+from toynet.report.study_page import study_page
+from toynet.runs.folder import RunFolder
+from toynet.studies.folder import StudyFolder
+
+
+def write_report(name: str | Path, output: Path | None, *, runs: Path, studies: Path) -> Path:
+    """Write the page of the study below `studies`, else of the run below `runs`, that is called `name`, or
+    of the folder at that path; FILE.md goes beside FILE.html. Returns the HTML's path.
+
+    Raises `UsageError` for a name that is neither and for an output that is not .html, `ToyNetError` for
+    what is damaged or has nothing to tell yet.
+    """
+    if output is not None and output.suffix.lower() != ".html":
+        raise UsageError(f"{output}: a report is written as .html, with the Markdown beside it")
+    found = _open(name, runs, studies)
+    page = study_page(found.account()) if isinstance(found, StudyFolder) else run_page(found)
+    path = output or found.path / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return page.write(path)
+
+
+def _open(name: str | Path, runs: Path, studies: Path) -> StudyFolder | RunFolder:
+    found: list[StudyFolder | RunFolder] = []
+    for opened, root in ((StudyFolder.open, studies), (RunFolder.open, runs)):
+        with suppress(UsageError):
+            found.append(opened(name, root))
+    if len(found) == 2:
+        raise UsageError(f"{name} is a study and a run; give a path: {found[0].path} or {found[1].path}")
+    if found:
+        return found[0]
+    known = [entry.parent.name for entry in studies.glob("*/journal.jsonl")]
+    known += [entry.parent.name for entry in runs.glob("*/recipe.toml")]
+    hint = (
+        did_you_mean(str(name), known) if known else "there are none yet; make one with toynet study or train"
+    )
+    raise UsageError(f"there is no study {name} in {studies} and no run in {runs}; {hint}")
