@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from toynet.core.files import read_json
-from toynet.report.style import BLUE, VERMILION, canvas
+from toynet.reporting.style import BLUE, VERMILION, canvas
 
 NETS = (("narrow", BLUE, "[16..128]"), ("wide", VERMILION, "[64..512]"))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         open_run,
         preview,
         rehearse,
+        report,
         study,
         train,
     )
@@ -45,6 +46,7 @@ __all__ = [
     "open_run",
     "preview",
     "rehearse",
+    "report",
     "stats",
     "study",
     "train",

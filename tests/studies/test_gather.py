@@ -82,8 +82,9 @@ def test_the_command_prints_what_the_function_finds(runs: Path, capsys: pytest.C
     from toynet.cli.verdicts import print_account
 
     found = toynet.compare([f"{arm}-s{seed}" for arm in ("base", "flip") for seed in (0, 1)], root=runs)
-    print_account(found, json=False)
+    print_account(found, Path("x.html"), json=False)
     out = capsys.readouterr().out
     assert "Is flip-s0 better than base-s0?" in out
     assert found.findings.contrast("flip-s0").sentence in out
+    assert "page: x.html" in out
     assert "a verdict needs 5 seeds" in out

@@ -17,9 +17,9 @@ from toynet.core.records import RunResult
 from toynet.core.reporter import Reporter, Silent
 from toynet.evaluation import metrics
 from toynet.evaluation.findings import Finding
-from toynet.report import readings
-from toynet.report.gallery import draw_preview
-from toynet.report.run_figures import draw_run
+from toynet.reporting import readings
+from toynet.reporting.gallery import draw_preview
+from toynet.reporting.run_figures import draw_run
 from toynet.runs import execute, reads, subject, trained
 from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.recipe import Recipe

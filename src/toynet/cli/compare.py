@@ -1,5 +1,6 @@
 """`toynet compare`"""
 
+from shlex import join
 from typing import Annotated
 
 import typer
@@ -22,10 +23,18 @@ def compare(
         list[str] | None,
         typer.Option(help="A cost that may differ, such as parameters. Repeatable."),
     ] = None,
+    output: options.Page = None,
     json: options.Json = False,
 ) -> None:
     """Compare runs that are there: those that differ in the seed only are replicates of one arm."""
     from toynet import api
     from toynet.cli.verdicts import print_account
+    from toynet.reporting.subject import write_comparison
 
-    print_account(api.compare(runs, margin=margin, unequal=unequal or ()), json=json)
+    found = api.compare(runs, margin=margin, unequal=unequal or ())
+    page = None
+    if output is not None:
+        costs = [word for cost in unequal or () for word in ("--unequal", cost)]
+        limit = [] if margin is None else ["--margin", f"{margin:g}"]
+        page = write_comparison(found, join(["toynet", "compare", *runs, *limit, *costs]), output)
+    print_account(found, page, json=json)

@@ -30,4 +30,5 @@ def final(
         found = api.final(
             study, variant, seeds=seeds, jobs=jobs, resume=resume, data_root=data_root, audience=reporter
         )
-    print_account(found, json=json)
+    assert found.path is not None
+    print_account(found, api.report(found.path), json=json)

@@ -37,6 +37,17 @@ Jobs = Annotated[
     typer.Option(min=1, max=1024, help="Runs at once; one for each core by default.", show_default=False),
 ]
 
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE.html",
+        help="Write a page, with FILE.md beside it.",
+        show_default=False,
+    ),
+]
+
 
 def overrides(pairs: list[str] | None) -> dict[str, Any]:
     """`key=value` texts as a mapping; a text without `=` is a usage error."""

@@ -9,8 +9,12 @@ EXAMPLE = "Example:  toynet report quickstart -o quickstart.html"
 
 
 def report(
-    name: Annotated[
-        str, typer.Argument(metavar="STUDY|RUN", help="A study's or a run's name, or the path of its folder.")
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STUDY|RUN [RUN ...]",
+            help="A study, a run, or runs to compare: names, or paths of folders.",
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -23,9 +27,9 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Make one page of a study or a run: the answer first, then all that it rests on. Needs no network."""
+    """Make one page of a study, a run or several runs: the answer first, then what it rests on."""
     # Not by way of the API, which loads torch: a page needs none.
     from toynet.core import places
-    from toynet.report.subject import write_report
+    from toynet.reporting.subject import write_report
 
-    print(write_report(name, output, runs=places.runs_folder(), studies=places.studies_folder()))
+    print(write_report(names, output, runs=places.runs_folder(), studies=places.studies_folder()))

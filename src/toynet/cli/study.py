@@ -56,7 +56,8 @@ def study(
             data_root=data_root,
             audience=reporter,
         )
-    print_account(found, json=json)
+    assert found.path is not None
+    print_account(found, api.report(found.path), json=json)
 
 
 def _seeds(text: str | None) -> int | str | None:

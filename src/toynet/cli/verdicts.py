@@ -1,13 +1,16 @@
 """An account on stdout: a line for each arm, what must be known besides, and where to read on."""
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from toynet.studies.folder import Account
 
 
-def print_account(account: "Account", *, json: bool) -> None:
-    """JSON holds all findings; the lines hold what can be quoted."""
+def print_account(account: "Account", page: "Path | None", *, json: bool) -> None:
+    """JSON holds all findings; the lines hold what can be quoted. page: where all of it can be read."""
     plan, findings = account.plan, account.findings
     if json:
         print(findings.model_dump_json(indent=2))
@@ -34,6 +37,23 @@ def print_account(account: "Account", *, json: bool) -> None:
         print(f"effect of {effect.name}: {told}{alias}")
     for caution in findings.all_cautions():
         print(f"note: {caution.text}")
+    if page is not None:
+        print(f"page: {page}")
+    if advice := _next(account):
+        print(f"next: {advice}")
+
+
+def _next(account: "Account") -> str | None:
+    """A final claim about the best of the variants that help."""
+    plan = account.plan
+    if account.path is None or plan.spec.metric == "test_accuracy":
+        return None
+    contrasts = [account.findings.contrast(arm.name) for arm in plan.arms]
+    good = [one for one in contrasts if one is not None and one.verdict.startswith("helps")]
+    if not good:
+        return None
+    best = max(good, key=lambda one: one.difference)
+    return f"toynet final {account.name} --variant {quote(best.variant)}"
 
 
 def _mean(account: "Account", arm: str) -> str:

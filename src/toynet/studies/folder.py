@@ -19,6 +19,9 @@ class Account:
     """A study as a report tells it. `runs`: the folders that are still there, by arm and seed."""
 
     name: str
+    path: Path | None
+    """None for runs that were made one by one and only compared as a study."""
+
     plan: Plan
     entries: Mapping[tuple[str, int], Entry]
     findings: Findings
@@ -79,4 +82,4 @@ class StudyFolder:
         plan = plans[-1]
         found = analysis.analyse(plan, entries, earlier=plans[:-1])
         runs = {key: run for key in entries if (run := self.run(*key)).path.exists()}
-        return Account(self.name, plan, entries, found, runs)
+        return Account(self.name, self.path, plan, entries, found, runs)

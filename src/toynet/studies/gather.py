@@ -50,7 +50,7 @@ def gather(
         test_digest=card.test_digest,
     )
     judged = {key: entry for key, entry in entries.items() if key[1] in shared}
-    return Account(plan.spec.name, plan, entries, analysis.analyse(plan, judged), folders)
+    return Account(plan.spec.name, None, plan, entries, analysis.analyse(plan, judged), folders)
 
 
 def _arms(names: Sequence[str], recipes: Sequence[Recipe]) -> tuple[Arm, ...]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from toynet.core.errors import UsageError
-from toynet.report.style import BLUE, GREY, PALE, VERMILION, canvas, headline, place, printable
+from toynet.reporting.style import BLUE, GREY, PALE, VERMILION, canvas, headline, place, printable
 
 Pixels = NDArray[np.uint8]
 

@@ -15,10 +15,10 @@ from PIL import Image
 from toynet.core.errors import ToyNetError
 from toynet.core.records import RunResult
 from toynet.evaluation import metrics
-from toynet.report import charts, readings, reproduction, spread, words
-from toynet.report.inline import inline
-from toynet.report.spread import Spread
-from toynet.report.templating import Page, render, toml_value
+from toynet.reporting import charts, readings, reproduction, spread, words
+from toynet.reporting.inline import inline
+from toynet.reporting.spread import Spread
+from toynet.reporting.templating import Page, render, toml_value
 from toynet.runs.folder import RunFolder
 from toynet.runs.reads import count_test_reads
 

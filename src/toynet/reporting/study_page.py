@@ -5,12 +5,12 @@ from typing import Any
 from markupsafe import Markup
 
 from toynet.evaluation.findings import Finding
-from toynet.report import evidence, readings, reproduction, spread, story, words
-from toynet.report.evidence import Diagnosed
-from toynet.report.readings import Readings
-from toynet.report.spread import Spread
-from toynet.report.story import Row, Story
-from toynet.report.templating import Page, render
+from toynet.reporting import evidence, readings, reproduction, spread, story, words
+from toynet.reporting.evidence import Diagnosed
+from toynet.reporting.readings import Readings
+from toynet.reporting.spread import Spread
+from toynet.reporting.story import Row, Story
+from toynet.reporting.templating import Page, render
 from toynet.stats import sequential
 from toynet.studies import analysis
 from toynet.studies.folder import Account

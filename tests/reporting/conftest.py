@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from toynet.core.records import EpochRecord
-from toynet.report import style
+from toynet.reporting import style
 
 Epochs = Callable[..., list[EpochRecord]]
 

@@ -8,8 +8,8 @@ from html_reader import Reader
 from invented import HOSTILE
 
 from toynet.core.errors import UsageError
-from toynet.report.run_page import run_page
-from toynet.report.subject import write_report
+from toynet.reporting.run_page import run_page
+from toynet.reporting.subject import write_report
 
 
 def test_a_run_tells_its_score_its_classes_and_its_recipe(tmp_path: Path):
@@ -43,20 +43,20 @@ def test_class_names_are_text(tmp_path: Path):
 def test_the_page_lands_beside_the_run_or_where_it_is_wanted(tmp_path: Path):
     run = invented.single_run(tmp_path / "runs")
     places = {"runs": tmp_path / "runs", "studies": tmp_path / "studies"}
-    assert write_report("quick-s3", None, **places) == run.path / "report.html"
+    assert write_report(["quick-s3"], None, **places) == run.path / "report.html"
     assert (run.path / "report.md").exists()
-    elsewhere = write_report(run.path, tmp_path / "new" / "a.html", **places)
+    elsewhere = write_report([run.path], tmp_path / "new" / "a.html", **places)
     assert elsewhere.with_suffix(".md").exists()
     with pytest.raises(UsageError, match=r"report is written as \.html"):
-        write_report("quick-s3", tmp_path / "a.pdf", **places)
+        write_report(["quick-s3"], tmp_path / "a.pdf", **places)
     with pytest.raises(UsageError, match=r"no study quick-s4 in .*; did you mean quick-s3\?"):
-        write_report("quick-s4", None, **places)
+        write_report(["quick-s4"], None, **places)
 
 
 def test_a_study_is_found_too_and_a_name_of_both_is_refused(tmp_path: Path):
     invented.study(tmp_path / "studies", invented.spec("both"), {}, images=200, folders=False)
     places = {"runs": tmp_path / "runs", "studies": tmp_path / "studies"}
-    assert write_report("both", None, **places) == tmp_path / "studies" / "both" / "report.html"
+    assert write_report(["both"], None, **places) == tmp_path / "studies" / "both" / "report.html"
     invented.single_run(tmp_path / "runs", name="both")
     with pytest.raises(UsageError, match="both is a study and a run; give a path"):
-        write_report("both", None, **places)
+        write_report(["both"], None, **places)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from toynet.core.errors import UsageError
 from toynet.evaluation.metrics import CALIBRATION_BINS as BINS
-from toynet.report.style import BLUE, GREY, PALE, VERMILION, canvas, place, printable
+from toynet.reporting.style import BLUE, GREY, PALE, VERMILION, canvas, place, printable
 
 Matrix = NDArray[np.int64]
 

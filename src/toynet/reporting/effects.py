@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toynet.report import answer, strips, words
-from toynet.report.answer import Judged, Sentence
-from toynet.report.strips import Axis, Strip
-from toynet.report.words import Word
+from toynet.reporting import answer, strips, words
+from toynet.reporting.answer import Judged, Sentence
+from toynet.reporting.strips import Axis, Strip
+from toynet.reporting.words import Word
 from toynet.stats import sequential, verdicts
 from toynet.stats.factorial import Effect
 from toynet.studies.folder import Account

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toynet.evaluation.findings import Finding
-from toynet.report.readings import Reading, Readings
+from toynet.reporting.readings import Reading, Readings
 from toynet.stats import intervals, sequential
 from toynet.studies.design import Arm
 

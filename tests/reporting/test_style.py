@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from toynet.core.errors import UsageError
-from toynet.report.style import canvas, place, printable
+from toynet.reporting.style import canvas, place, printable
 
 HREF = "{http://www.w3.org/1999/xlink}href"
 HOSTILE = [

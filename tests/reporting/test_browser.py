@@ -10,8 +10,8 @@ import pytest
 from invented import EFFECTS, HOSTILE
 from specimens import QUIET
 
-from toynet.report.run_page import run_page
-from toynet.report.study_page import study_page
+from toynet.reporting.run_page import run_page
+from toynet.reporting.study_page import study_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

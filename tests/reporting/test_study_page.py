@@ -14,9 +14,9 @@ from html_reader import Reader
 from invented import EFFECTS, HOSTILE
 from markdown_it import MarkdownIt
 
-from toynet.report import evidence, readings, reproduction, story
-from toynet.report.study_page import study_page
-from toynet.report.templating import Page
+from toynet.reporting import evidence, readings, reproduction, story
+from toynet.reporting.study_page import study_page
+from toynet.reporting.templating import Page
 from toynet.studies import gather
 from toynet.studies.folder import Account
 from toynet.studies.spec import StudySpec

@@ -7,7 +7,7 @@ from typing import Any
 import tomli_w
 
 from toynet.core.errors import ToyNetError
-from toynet.report import words
+from toynet.reporting import words
 from toynet.studies.folder import Account
 from toynet.studies.spec import StudySpec
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from toynet.report.words import MINUS, signed
+from toynet.reporting.words import MINUS, signed
 from toynet.stats.records import Contrast, Interval
 
 _ROOM = 0.04

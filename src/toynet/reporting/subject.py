@@ -1,27 +1,44 @@
 """What a name means to `toynet report`: a study or a run; and its page, written."""
 
+import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from toynet.core.errors import UsageError, did_you_mean
-from toynet.report.run_page import run_page
-from toynet.report.study_page import study_page
+from toynet.reporting.run_page import run_page
+from toynet.reporting.study_page import study_page
+from toynet.reporting.templating import Page
 from toynet.runs.folder import RunFolder
-from toynet.studies.folder import StudyFolder
+from toynet.studies.folder import Account, StudyFolder
+from toynet.studies.gather import gather
 
 
-def write_report(name: str | Path, output: Path | None, *, runs: Path, studies: Path) -> Path:
-    """Write the page of the study below `studies`, else of the run below `runs`, that is called `name`, or
-    of the folder at that path; FILE.md goes beside FILE.html. Returns the HTML's path.
+def write_report(names: Sequence[str | Path], output: Path | None, *, runs: Path, studies: Path) -> Path:
+    """Write the page of the study below `studies`, else of the run below `runs`, that is called so, or of the
+    folder at that path; of several runs, the page of their comparison. FILE.md goes beside FILE.html.
+    Returns the HTML's path.
 
     Raises `UsageError` for a name that is neither and for an output that is not .html, `ToyNetError` for
     what is damaged or has nothing to tell yet.
     """
-    if output is not None and output.suffix.lower() != ".html":
-        raise UsageError(f"{output}: a report is written as .html, with the Markdown beside it")
-    found = _open(name, runs, studies)
+    if len(names) > 1:
+        account = gather([RunFolder.open(name, runs) for name in names])
+        command = shlex.join(["toynet", "report", *map(str, names)])
+        return write_comparison(account, command, output or Path("comparison.html"))
+    found = _open(names[0], runs, studies)
     page = study_page(found.account()) if isinstance(found, StudyFolder) else run_page(found)
-    path = output or found.path / "report.html"
+    return _write(page, output or found.path / "report.html")
+
+
+def write_comparison(account: Account, command: str, path: Path) -> Path:
+    """The page of runs that were compared by `command`; returns `path`."""
+    return _write(study_page(account, command), path)
+
+
+def _write(page: Page, path: Path) -> Path:
+    if path.suffix.lower() != ".html":
+        raise UsageError(f"{path}: a report is written as .html, with the Markdown beside it")
     path.parent.mkdir(parents=True, exist_ok=True)
     return page.write(path)
 

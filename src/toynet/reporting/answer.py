@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from toynet.report.words import bounds, digits_for, number, signed
+from toynet.reporting.words import bounds, digits_for, number, signed
 from toynet.stats.records import Interval
 
 _MOST_NAMED = 4

@@ -12,7 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from toynet.report import style
+from toynet.reporting import style
 
 _COLOURS = {
     style.BLUE: "var(--blue)",

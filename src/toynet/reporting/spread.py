@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from toynet.core.records import EpochRecord
-from toynet.report.curves import scale_rate
-from toynet.report.inline import inline
-from toynet.report.style import BLUE, GREY, VERMILION
+from toynet.reporting.curves import scale_rate
+from toynet.reporting.inline import inline
+from toynet.reporting.style import BLUE, GREY, VERMILION
 
 Floats = NDArray[np.float64]
 

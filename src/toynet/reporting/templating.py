@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from toynet.core.files import write_atomic
-from toynet.report import words
+from toynet.reporting import words
 
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
@@ -53,7 +53,7 @@ def _markdown() -> Environment:
 
 def _environment(**options: Any) -> Environment:
     found = Environment(
-        loader=PackageLoader("toynet.report"),
+        loader=PackageLoader("toynet.reporting"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

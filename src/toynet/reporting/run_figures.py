@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from toynet.evaluation.metrics import confusion, log_softmax
-from toynet.report.charts import draw_calibration, draw_confusion, draw_per_class
-from toynet.report.curves import draw_curves
-from toynet.report.gallery import draw_gallery
+from toynet.reporting.charts import draw_calibration, draw_confusion, draw_per_class
+from toynet.reporting.curves import draw_curves
+from toynet.reporting.gallery import draw_gallery
 from toynet.runs.folder import RunFolder
 
 

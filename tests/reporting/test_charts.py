@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from toynet.core.errors import UsageError
-from toynet.report.charts import draw_calibration, draw_confusion, draw_per_class
+from toynet.reporting.charts import draw_calibration, draw_confusion, draw_per_class
 
 
 def test_confusion_is_in_per_cent_of_rows(tmp_path: Path, figures: list[Figure]) -> None:

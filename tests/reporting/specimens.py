@@ -1,4 +1,4 @@
-"""One page of every kind, to be looked at: python tests/report/specimens.py FOLDER [KIND ...]
+"""One page of every kind, to be looked at: python tests/reporting/specimens.py FOLDER [KIND ...]
 
 Writes FOLDER/KIND.html, and pictures of it at two widths, light and dark, where Chromium is installed.
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 import invented
 from invented import EFFECTS, spec, study
 
-from toynet.report.run_page import run_page
-from toynet.report.study_page import study_page
-from toynet.report.templating import Page
+from toynet.reporting.run_page import run_page
+from toynet.reporting.study_page import study_page
+from toynet.reporting.templating import Page
 
 FACTORS = {
     "model.dropout": [0.0, 0.4],

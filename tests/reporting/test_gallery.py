@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from toynet.core.errors import UsageError
-from toynet.report.gallery import draw_gallery, draw_preview
+from toynet.reporting.gallery import draw_gallery, draw_preview
 
 
 def _images(draw: np.random.Generator, count: int, channels: int = 3) -> np.ndarray:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from toynet.core.errors import UsageError
 from toynet.core.records import EpochRecord
-from toynet.report.curves import draw_curves
+from toynet.reporting.curves import draw_curves
 
 Epochs = Callable[..., list[EpochRecord]]
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toynet.report import answer, effects, strips, words
-from toynet.report.answer import Judged, Sentence
-from toynet.report.effects import Line
-from toynet.report.strips import Axis, Pairs
-from toynet.report.words import Warned
+from toynet.reporting import answer, effects, strips, words
+from toynet.reporting.answer import Judged, Sentence
+from toynet.reporting.effects import Line
+from toynet.reporting.strips import Axis, Pairs
+from toynet.reporting.words import Warned
 from toynet.stats.records import Comparison, Contrast
 from toynet.studies.design import Arm
 from toynet.studies.folder import Account

@@ -1,6 +1,6 @@
 """The one sentence that a page opens with."""
 
-from toynet.report.answer import Judged, Sentence, answer, interactions
+from toynet.reporting.answer import Judged, Sentence, answer, interactions
 from toynet.stats.records import Interval
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from toynet.core.errors import UsageError
 from toynet.core.records import EpochRecord
-from toynet.report.style import BLUE, GREY, VERMILION, canvas, printable
+from toynet.reporting.style import BLUE, GREY, VERMILION, canvas, printable
 
 Series = NDArray[np.float64]
 
