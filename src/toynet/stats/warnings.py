@@ -78,7 +78,7 @@ def _raised(found: Found) -> Iterator[Caution]:
     raised = [name for name, estimate in found.items() if estimate.raised]
     if raised:
         text = (
-            f"{', '.join(raised)}: seeds agree better than luck with this many test images allows; "
+            f"{', '.join(raised)}: seeds agree better than luck with this many images allows; "
             "the intervals are widened to that"
         )
         yield Caution(code="raised-to-floor", text=text)
@@ -88,7 +88,7 @@ def _images(contrasts: Sequence[Contrast]) -> Iterator[Caution]:
     dominated = [c.variant for c in contrasts if c.image_error is not None and c.image_error > c.error]
     if dominated:
         text = (
-            f"{', '.join(dominated)}: for new images, most of the uncertainty comes from the choice of test "
+            f"{', '.join(dominated)}: for new images, most of the uncertainty comes from the choice of "
             "images; more seeds will not shrink it"
         )
         yield Caution(code="image-error", text=text)
