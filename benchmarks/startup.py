@@ -21,7 +21,8 @@ ROUNDS = 5
 TOYNET = Path(sys.executable).with_name("toynet")
 RECIPES = "quick", "default"
 FIRST_STEP = """
-import sys, time
+import sys
+from pathlib import Path
 import toynet
 from toynet.core.reporter import Silent
 
@@ -37,7 +38,7 @@ class First(Silent):
             raise Stop
 
 try:
-    toynet.train(sys.argv[1], name="first", root=sys.argv[2], reporter=First())
+    toynet.train(sys.argv[1], name="first", root=Path(sys.argv[2]), reporter=First())
 except Stop:
     pass
 """
