@@ -63,6 +63,11 @@ class Entry(Record):
         packed = np.frombuffer(base64.b64decode(self.correct), np.uint8)
         return np.unpackbits(packed, count=self.images).astype(bool)
 
+    def score(self, metric: str) -> float | None:
+        """As a fraction; none for a run that gave none."""
+        found: float | None = getattr(self, metric)
+        return found if self.outcome in ("finished", "stopped_early") else None
+
 
 def pack(correct: NDArray[np.bool_]) -> str:
     """What `Entry.correctness` unpacks."""
