@@ -27,6 +27,7 @@ from toynet.studies.ledger import Entry
 from toynet.studies.outlook import Outlook
 from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
+from toynet.training import checkpoints
 
 TINY = {
     "question": "Does it hurt?",
@@ -286,7 +287,7 @@ def test_what_a_dying_process_took_down_is_made_again_on_resume(finished: StudyF
 def test_an_arm_that_no_run_could_train_is_found_before_the_first(tmp_path: Path):
     with pytest.raises(UsageError, match=r"study tiny, flip: train.freeze: the model has no part"):
         conduct(spec(variant={"flip": {"train.freeze": {"nose": 0.5}}}), tmp_path / "a")
-    with pytest.raises(UsageError, match="study tiny, flip: augment.crop_pad_px must be below"):
+    with pytest.raises(UsageError, match=r"study tiny, flip: augment.crop_pad_px must be below"):
         conduct(spec(variant={"flip": {"augment.crop_pad_px": 40}}), tmp_path / "b")
     with pytest.raises(UsageError, match="study tiny, flip: it would be scored on other images than control"):
         conduct(spec(variant={"flip": {"data.name": "glyphs:301"}}), tmp_path / "c")
@@ -450,6 +451,37 @@ def test_a_killed_study_loses_and_repeats_nothing(tmp_path: Path, blow: signal.S
     whole = StudyFolder(tmp_path / "whole")
     conduct(spec(seeds=3), whole.path, jobs=2)
     assert scores(folder) == scores(whole)
+
+
+@pytest.mark.parametrize(("blow", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_whole_group_saves_every_run(tmp_path: Path, blow: signal.Signals, code: int):
+    """As a terminal's Ctrl-C and a supervisor do it: the study's processes get the signal as well."""
+    file = tmp_path / "tiny.toml"
+    file.write_text(TOML.replace('"train.epochs" = 2', '"train.epochs" = 2000'))
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("toynet"), "study", str(file), "--jobs", "2"],
+        env=os.environ | {"TOYNET_STUDIES": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    folder = StudyFolder(tmp_path / "tiny")
+    runs = [folder.run(arm, 0) for arm in ("control", "flip")]
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not all(
+        (run.path / "metrics.jsonl").exists() and len(run.metrics()) >= 3 for run in runs
+    ):
+        time.sleep(0.05)
+    os.killpg(process.pid, blow)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in told
+    assert told.strip().splitlines()[-1] == "error: stopped; every run is saved, go on with --resume"
+    assert told.count("error:") == 1
+    assert folder.ledger.entries() == {}
+    assert all(checkpoints.names(run.checkpoints) for run in runs)
+    assert not workers_of(folder)
 
 
 def workers_of(folder: StudyFolder) -> list[str]:
