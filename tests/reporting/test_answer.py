@@ -67,3 +67,8 @@ def test_factors_that_depend_on_each_other_name_what_they_cannot_be_told_from():
         "No two factors are seen to depend on each other."
     )
     assert interactions([]) == ()
+
+
+def test_before_the_first_look_it_only_describes():
+    told = read(answer([judged("flip", "no verdict yet", 1.0)], "change"))
+    assert told.startswith("Before the study has ended there is no verdict, only a description of flip (")

@@ -75,3 +75,17 @@ def test_hostile_names_are_read_as_text(browser: Any, pages: dict[str, Path]):
     assert page.title().startswith(f"Does {HOSTILE} help?")
     assert page.locator("img").count() == 0
     page.close()
+
+
+def test_what_is_folded_is_printed(browser: Any, pages: dict[str, Path]):
+    page = browser.new_page()
+    page.goto(pages["factors"].as_uri())
+    if not page.evaluate("CSS.supports('selector(details::details-content)')"):
+        pytest.skip("this Chromium cannot unfold by style")
+    seen = "all => all.filter(one => one.checkVisibility()).length"
+    folded = page.locator("details:not([open]) > :not(summary)").count()
+    assert folded
+    for medium, count in (("screen", 0), ("print", folded)):
+        page.emulate_media(media=medium)
+        assert page.eval_on_selector_all("details:not([open]) > :not(summary)", seen) == count
+    page.close()

@@ -14,10 +14,12 @@ from html_reader import Reader
 from invented import EFFECTS, HOSTILE
 from markdown_it import MarkdownIt
 
-from toynet.reporting import evidence, readings, reproduction, story
+from toynet.reporting import evidence, readings, reproduction, story, words
 from toynet.reporting.study_page import study_page
 from toynet.reporting.templating import Page
+from toynet.stats.records import Caution
 from toynet.studies import gather
+from toynet.studies.analysis import Withheld
 from toynet.studies.folder import Account
 from toynet.studies.spec import StudySpec
 
@@ -54,6 +56,25 @@ def test_all_that_issue_four_asks_for_is_there(page: Page):
     for text in ("+ 0.2", "38.4 M", "images/s", "73.7 T", "toynet study augmentations.toml", "torch 2.13.0"):
         assert text.replace("+ ", "") in html.plain
     assert html.tags.count("svg") >= 4 * (1 + 1 + 3)
+
+
+def test_the_markdown_has_all_figures(plain: Account, page: Page):
+    text = page.markdown.replace("\\", "")
+    figures = text[text.index("## All figures") : text.index("## How to reproduce")]
+    group = plain.findings.comparisons[0]
+    assert group.sigma is not None
+    assert group.rho is not None
+    assert f"(sigma) {group.sigma:.3f} pp, correlation within a block (rho) {group.rho:.2f}" in figures
+    for one in group.contrasts:
+        row = next(line for line in figures.splitlines() if line.startswith(f"| {one.variant} |"))
+        assert one.new_images is not None
+        assert words.bounds(one.interval) in row
+        assert words.bounds(one.new_images) in row
+        assert f"| {100 * one.improvement:.0f} % [" in row
+        assert f"| {one.smallest_visible:.2f} | 5 |" in row
+    for arm in group.arms:
+        assert re.search(rf"\| {arm.name} \| {arm.mean:.2f} \|.* \| 5 \| 0 \|", figures)
+    assert "- flip: A mirrored car is a car, a mirrored 2 is no 2." in text
 
 
 def test_a_page_is_whole_and_well_formed(page: Page):
@@ -162,6 +183,55 @@ def test_factors_are_told_by_main_effects_and_interactions(place: Path):
     assert "Together these do more than their effects add up to: **augment.shift × model.dropout**" in text
 
 
+def test_figures_of_factors_are_in_the_markdown_too(half: Account):
+    text, found = study_page(half).markdown.replace("\\", ""), half.findings.factorial
+    assert found is not None
+    assert f"residual {found.sigma:.3f} pp with {found.df} degrees of freedom, over 5 seeds" in text
+    first = found.effects[0]
+    assert re.search(rf"\| {first.name} \|.*\| {first.f:.2f} \| {first.p:.2g} \| {first.aliases[0]} \|", text)
+
+
+def awaited(account: Account, **update: object) -> Account:
+    """As if twice the seeds were planned."""
+    plan = account.plan.model_copy(update={"spec": account.plan.spec.model_copy(update={"seeds": 10})})
+    findings = account.findings.model_copy(
+        update={"next_look": 10, "running": ("control", "shift"), **update}
+    )
+    return replace(account, plan=plan, findings=findings)
+
+
+def test_before_the_first_look_there_are_figures_and_no_verdicts(plain: Account):
+    page = study_page(awaited(plain))
+    lead = page.markdown[: page.markdown.index("## Every seed")]
+    assert "Before the study has ended there is no verdict, only a description of **shift** (+" in lead
+    assert "no verdict yet" in lead
+    assert "helps" not in lead
+    for text in (page.markdown, Reader(page.html).plain):
+        assert "The study has not ended" in text
+        assert "he plan goes on to 10 seeds of control and shift." in text
+
+
+def test_an_unfinished_study_is_told_once(plain: Account):
+    caution = Caution(code="unfinished", text="25 of 50 planned runs have yet to be made")
+    told = story.tell(awaited(plain, cautions=(caution,)))
+    assert [one.texts for one in told.warnings if one.title == "The study has not ended"] == [
+        ("25 of 50 planned runs have yet to be made.",)
+    ]
+
+
+def test_arms_without_a_verdict_are_told_apart_by_what_can_be_done(plain: Account):
+    held = (
+        Withheld(arm="shift", reason="4 of 5 runs of control failed, so there is nothing to compare with"),
+        Withheld(arm="flip", reason="unequal budgets: epochs 8 and 16"),
+    )
+    told = story.tell(
+        replace(plain, findings=plain.findings.model_copy(update={"withheld": held, "comparisons": ()}))
+    )
+    texts = {one.title: one.texts for one in told.warnings}
+    assert texts["Nothing to compare with"] == (f"shift: {held[0].reason}.",)
+    assert texts["Not a fair comparison"] == (f"flip: {held[1].reason}.",)
+
+
 def test_aliases_are_named_in_the_answer(half: Account):
     text = study_page(half).markdown.replace("\\", "")
     assert re.search(r"\*\*model.dropout\*\* \(\+[^)]*, or it is -?augment.flip × augment.shift\)", text)
@@ -210,6 +280,7 @@ def test_the_study_file_on_the_page_is_the_study():
         invented.spec(
             "y", variant={}, factors=FACTORS, generated={"augment.shift": ["model.dropout", "augment.flip"]}
         ),
+        invented.spec("z", set={"data.name": "glyphs:2000", "train.epochs": 4}),
     ):
         assert StudySpec.from_table(wanted.name, tomllib.loads(reproduction.study_file(wanted))) == wanted
 
@@ -228,14 +299,27 @@ def test_ten_arms_and_twenty_seeds_take_less_than_ten_seconds(place: Path):
 def test_a_final_claim_speaks_of_test_images(place: Path):
     wanted = invented.spec("quickstart/final-shift", seeds=5, variant={"shift": {"augment.shift": 0.2}})
     wanted = wanted.model_copy(update={"metric": "test_accuracy", "first_seed": 20})
-    page = study_page(invented.study(place, wanted, EFFECTS, images=2000))
+    account = invented.study(place, wanted, EFFECTS, images=2000)
+    account = replace(account, plan=account.plan.model_copy(update={"test_reads": 1}))
+    page = study_page(account)
     assert "test accuracy, in percent" in page.markdown
     assert "toynet final quickstart --variant shift --seeds 5" in page.markdown
     assert "toynet study" not in page.markdown
     html = Reader(page.html).plain
+    assert "- Test set: read 1 time from here" in page.markdown
+    assert "Test set read 1 time from here" in html
     assert "on these test images" in html
     assert "ToyNet final claim" in html
     assert "each class's test images" in html
+
+
+def test_a_claim_is_made_again_by_the_name_of_its_study_folder(place: Path):
+    wanted = invented.spec("digits/final-shift", seeds=5, variant={"shift": {"augment.shift": 0.2}})
+    wanted = wanted.model_copy(update={"metric": "test_accuracy", "first_seed": 20})
+    account = invented.study(place, wanted, EFFECTS, images=500, folders=False)
+    moved = replace(account, path=place / "my digits" / "final-shift")
+    assert reproduction.command(moved) == "toynet final 'my digits' --variant shift --seeds 5"
+    assert story.tell(account).facts == story.tell(moved).facts
 
 
 def test_runs_gathered_into_a_comparison_have_a_page_of_their_own(place: Path):

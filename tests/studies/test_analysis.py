@@ -159,3 +159,70 @@ def test_arms_that_are_undecided_go_on_with_their_control():
     assert found.contrast("flip").verdict == "helps"
     assert found.running == ("control", "same")
     assert found.next_look == 8
+
+
+def test_a_control_that_diverged_takes_no_other_answer_with_it():
+    chain = {"a": {"augment.flip": "random"}, "b": {"augment.shift": 0.2}, "c": {"optim.lr": 0.01}}
+    runs = entries(*(run(arm, seed) for arm in ("control", *chain) for seed in range(5)))
+    for seed in range(4):
+        runs["a", seed] = runs["a", seed].model_copy(update={"outcome": "diverged", "val_accuracy": None})
+    found = analysis.analyse(plan(variant=chain, chain=True), runs)
+    assert found.contrast("c") is not None
+    assert found.withheld[0].reason == "4 of 5 runs of a failed, so there is nothing to compare with"
+
+
+def test_an_unfinished_study_is_not_judged_before_its_time():
+    runs = {key: one for key, one in blocks(20).items() if key[1] < 7}
+    found = analysis.analyse(plan(seeds=20), runs)
+    assert found.contrast("flip").verdict == "description only"
+    assert found.next_look == 20
+    assert found.running == ("control", "flip")
+    assert codes(found) == {"unfinished"}
+    assert analysis.analyse(plan(seeds=20), blocks(20)).contrast("flip").verdict == "helps"
+
+
+def test_a_diverged_run_has_no_best_epoch():
+    runs = {key: one.model_copy(update={"best_val_accuracy": 0.9}) for key, one in blocks().items()}
+    runs["flip", 0] = runs["flip", 0].model_copy(update={"outcome": "diverged"})
+    found = analysis.analyse(plan(metric="best_val_accuracy"), runs)
+    assert found.comparisons[0].arms[1].failed == 1
+
+
+FACTORS = {"augment.flip": ["none", "random"], "optim.lr": [0.004, 0.001]}
+
+
+def cells(count: int = 5, sizes: dict[str, Size] | None = None) -> tuple[Plan, dict[tuple[str, int], Entry]]:
+    spec = StudySpec.from_table("s", {"recipe": "quick", "seeds": count, "factors": FACTORS})
+    arms = design.arms(spec)
+    noise = np.random.default_rng(2).normal(0, 0.003, (count, len(arms)))
+    means = [0.8 + 0.05 * arm.levels[0] for arm in arms]
+    runs = entries(
+        *(
+            run(arm.name, seed, means[place] + noise[seed, place])
+            for place, arm in enumerate(arms)
+            for seed in range(count)
+        )
+    )
+    found = {arm.name: SIZE for arm in arms} | (sizes or {})
+    return Plan(spec=spec, arms=arms, sizes=found, classes=10, digest="d", test_digest="t"), runs
+
+
+def test_factors_have_effects_over_whole_blocks_only():
+    whole, runs = cells()
+    effects = analysis.analyse(whole, runs).factorial
+    assert effects["augment.flip"].effect == pytest.approx(5, abs=0.5)
+    assert effects.blocks == 5
+    last = whole.arms[-1].name
+    runs[last, 2] = runs[last, 2].model_copy(update={"outcome": "diverged", "val_accuracy": None})
+    found = analysis.analyse(whole, runs)
+    assert (found.factorial.blocks, found.seeds) == (4, 4)
+    assert any("the factors' effects do without their whole seeds (2)" in c.text for c in found.cautions)
+
+
+def test_factors_get_no_effects_where_a_cell_is_unfair_or_missing():
+    whole, runs = cells()
+    last = whole.arms[-1].name
+    unfair = whole.model_copy(update={"sizes": whole.sizes | {last: SIZE.model_copy(update={"epochs": 9})}})
+    assert analysis.analyse(unfair, runs).factorial is None
+    del runs[last, 4]
+    assert analysis.analyse(whole, runs).factorial is None

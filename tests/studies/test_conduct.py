@@ -6,12 +6,14 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from toynet.core.errors import UsageError
+from toynet import api
+from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.files import folder_lock
 from toynet.runs import reads
 from toynet.runs.folder import RunFolder
@@ -25,6 +27,7 @@ from toynet.studies.ledger import Entry
 from toynet.studies.outlook import Outlook
 from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
+from toynet.training import checkpoints
 
 TINY = {
     "question": "Does it hurt?",
@@ -161,6 +164,18 @@ def test_seeds_can_be_added_and_that_is_told(finished: StudyFolder, tmp_path: Pa
     for fewer in (2, "auto"):
         with pytest.raises(UsageError, match="was planned with seeds 3; it can only go on to a larger"):
             conduct(spec(seeds=fewer), copy.path, resume=True)
+    assert copy.plans()[-1].arms == copy.plans()[0].arms
+
+
+def test_a_bare_resume_goes_on_with_what_was_begun(finished: StudyFolder, tmp_path: Path):
+    copy = StudyFolder(tmp_path / "tiny")
+    shutil.copytree(finished.path, copy.path)
+    conduct(spec(seeds=3), copy.path, jobs=2, resume=True)
+    file = tmp_path / "tiny.toml"
+    file.write_text(TOML)
+    found = api.study(str(file), resume=True, root=tmp_path)
+    assert found.plan.spec.seeds == 3
+    assert len(found.entries) == 6
 
 
 def test_a_rehearsal_writes_nothing_and_says_what_to_expect(tmp_path: Path):
@@ -192,7 +207,7 @@ def test_a_final_claim_takes_fresh_seeds_and_reads_test_once(finished: StudyFold
     root = tmp_path / "studies"
     study = StudyFolder(root / "tiny")
     shutil.copytree(finished.path, study.path)
-    found = final(study, "flip", seeds=2, jobs=2, ledgers=(root, tmp_path / "runs"))
+    found = final(study, "flip", seeds=2, jobs=2, ledgers=(tmp_path / "runs",))
     assert {seed for _, seed in found.entries} == {2, 3}
     assert [arm.name for arm in found.plan.arms] == ["control", "flip"]
     assert [str(change) for change in found.plan.arms[1].changes] == ["augment.flip: none -> random"]
@@ -208,18 +223,91 @@ def test_a_final_claim_takes_fresh_seeds_and_reads_test_once(finished: StudyFold
     assert found.plan.test_reads == 1
     assert "test-reads" not in [caution.code for caution in found.findings.cautions]
     with pytest.raises(UsageError, match=r"the final claim of flip is in .*go on with it by --resume"):
-        final(study, "flip", ledgers=(root,))
-    again = final(study, "flip", seeds=2, jobs=2, resume=True, ledgers=(root,))
+        final(study, "flip")
+    again = final(study, "flip", jobs=2, resume=True)
     assert again.findings == found.findings
     assert StudyFolder.open("tiny/final-flip", root).account().findings == found.findings
     assert study.account().entries.keys() == finished.account().entries.keys()
+
+
+def test_a_claim_that_is_begun_again_stays_as_it_was(finished: StudyFolder, tmp_path: Path):
+    root = tmp_path / "studies"
+    study = StudyFolder(root / "tiny")
+    shutil.copytree(finished.path, study.path)
+    found = final(study, "flip", seeds=2, jobs=2)
+    assert final(study, "flip", resume=True).findings == found.findings
+    with pytest.raises(UsageError, match="was begun with 2 seeds, and keeps them"):
+        final(study, "flip", seeds=5, resume=True)
+    with pytest.raises(UsageError, match="has a final claim, whose seeds further ones would meet"):
+        conduct(spec(seeds=3), study.path, resume=True)
+    assert len((root / "test-reads.jsonl").read_text().splitlines()) == 1
+
+
+def test_no_claim_while_the_study_goes_on(finished: StudyFolder, tmp_path: Path):
+    study = StudyFolder(tmp_path / "tiny")
+    shutil.copytree(finished.path, study.path)
+    lines = study.ledger.path.read_text().splitlines(keepends=True)
+    study.ledger.path.write_text("".join(lines[:-1]))
+    with pytest.raises(UsageError, match="study tiny has not ended for flip"):
+        final(study, "flip")
+    with pytest.raises(UsageError, match="a claim needs two at least, got 1"):
+        final(finished, "flip", seeds=1)
+    assert not (tmp_path / "test-reads.jsonl").exists()
+
+
+def test_a_journal_that_is_lost_is_written_anew_and_other_runs_are_refused(
+    finished: StudyFolder, tmp_path: Path
+):
+    copy = StudyFolder(tmp_path / "tiny")
+    shutil.copytree(finished.path, copy.path)
+    copy.ledger.path.unlink()
+    with pytest.raises(UsageError, match="has runs but no journal; --resume writes it anew"):
+        conduct(spec(), copy.path)
+    found = conduct(spec(), copy.path, jobs=2, resume=True)
+    assert scores(copy) == scores(finished)
+    assert all(entry.whole_s >= entry.train_s for entry in found.entries.values())
+    copy.ledger.path.unlink()
+    with pytest.raises(
+        ToyNetError, match=r"holds a run of another recipe \(augment.flip: random -> alternate"
+    ):
+        conduct(spec(variant={"flip": {"augment.flip": "alternate"}}), copy.path, jobs=1, resume=True)
+
+
+def test_what_a_dying_process_took_down_is_made_again_on_resume(finished: StudyFolder, tmp_path: Path):
+    copy = StudyFolder(tmp_path / "tiny")
+    shutil.copytree(finished.path, copy.path)
+    shutil.rmtree(copy.run("flip", 1).path)
+    copy.ledger.write_run(Entry(arm="flip", seed=1, outcome="failed", reason="its process was killed"))
+    listener = Listener()
+    conduct(spec(), copy.path, jobs=1, resume=True, audience=listener)
+    assert listener.begun == [("flip", 1)]
+    assert copy.ledger.entries()["flip", 1].outcome == "finished"
+
+
+def test_an_arm_that_no_run_could_train_is_found_before_the_first(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"study tiny, flip: train.freeze: the model has no part"):
+        conduct(spec(variant={"flip": {"train.freeze": {"nose": 0.5}}}), tmp_path / "a")
+    with pytest.raises(UsageError, match=r"study tiny, flip: augment.crop_pad_px must be below"):
+        conduct(spec(variant={"flip": {"augment.crop_pad_px": 40}}), tmp_path / "b")
+    with pytest.raises(UsageError, match="study tiny, flip: it would be scored on other images than control"):
+        conduct(spec(variant={"flip": {"data.name": "glyphs:301"}}), tmp_path / "c")
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_no_file_system_takes_get_folders_all_the_same(tmp_path: Path):
+    study = StudyFolder(tmp_path)
+    names = ["a/b", "a_b", "x" * 300, "flip=none shift=0.1", "..", "ü"]
+    folders = {study.run(name, 0).path for name in names}
+    assert len(folders) == len(names)
+    assert {folder.parent for folder in folders} == {tmp_path / "runs"}
+    assert all(len(folder.name) < 120 for folder in folders)
 
 
 def test_a_second_claim_on_the_same_test_images_is_told(finished: StudyFolder, tmp_path: Path):
     study = StudyFolder(tmp_path / "tiny")
     shutil.copytree(finished.path, study.path)
     reads.log_test_read(tmp_path, digest=study.plans()[-1].test_digest, run="other", verb="final")
-    found = final(study, "flip", seeds=2, jobs=2, ledgers=(tmp_path,))
+    found = final(study, "flip", seeds=2, jobs=2)
     assert "have been read 2 times from here" in found.findings.cautions[0].text
 
 
@@ -227,9 +315,9 @@ def test_a_second_claim_on_the_same_test_images_is_told(finished: StudyFolder, t
     ("variant", "told"),
     [("control", "control is the control of study tiny; choose one of flip"), ("flop", "did you mean flip")],
 )
-def test_a_claim_is_about_a_variant(finished: StudyFolder, tmp_path: Path, variant: str, told: str):
+def test_a_claim_is_about_a_variant(finished: StudyFolder, variant: str, told: str):
     with pytest.raises(UsageError, match=told):
-        final(finished, variant, ledgers=(tmp_path,))
+        final(finished, variant)
 
 
 def test_a_study_is_not_begun_twice_nor_from_nothing(finished: StudyFolder, tmp_path: Path):
@@ -264,7 +352,7 @@ def test_unequal_budgets_get_no_verdict_unless_declared(tmp_path: Path):
 
 def test_a_process_that_dies_begins_its_run_again_once(tmp_path: Path):
     class Killer(Listener):
-        """Kills the process of every run of `flip` as soon as it begins."""
+        """Kills the process of every run of `flip` once it has begun."""
 
         def __init__(self, times: int) -> None:
             super().__init__()
@@ -273,8 +361,13 @@ def test_a_process_that_dies_begins_its_run_again_once(tmp_path: Path):
         def began(self, job: Job) -> None:
             super().began(job)
             if job.arm == "flip" and self.begun.count((job.arm, job.seed)) <= self.times:
-                for process in children():
-                    os.kill(process, signal.SIGKILL)
+                threading.Thread(target=self.kill, args=(Path(job.path), time.time())).start()
+
+        def kill(self, run: Path, since: float) -> None:
+            while not any(path.stat().st_mtime > since for path in run.glob(".lock")):
+                time.sleep(0.01)
+            for process in children():
+                os.kill(process, signal.SIGKILL)
 
     once = Killer(1)
     conduct(spec(), tmp_path / "once", jobs=1, audience=once)
@@ -295,6 +388,23 @@ def children() -> list[int]:
     )
     return [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
 
+
+TOML = """
+question = "Does it hurt?"
+recipe = "quick"
+seeds = 2
+margin = 0.5
+[set]
+"data.name" = "glyphs:300"
+"model.widths" = [4, 4, 4, 4]
+"train.epochs" = 2
+"train.batch_size" = 50
+"train.precision" = "fp32"
+"train.kernels" = "direct"
+"train.memory_format" = "channels_last"
+[variant.flip]
+"augment.flip" = "random"
+"""
 
 COMMAND = """
 import sys
@@ -341,6 +451,37 @@ def test_a_killed_study_loses_and_repeats_nothing(tmp_path: Path, blow: signal.S
     whole = StudyFolder(tmp_path / "whole")
     conduct(spec(seeds=3), whole.path, jobs=2)
     assert scores(folder) == scores(whole)
+
+
+@pytest.mark.parametrize(("blow", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_whole_group_saves_every_run(tmp_path: Path, blow: signal.Signals, code: int):
+    """As a terminal's Ctrl-C and a supervisor do it: the study's processes get the signal as well."""
+    file = tmp_path / "tiny.toml"
+    file.write_text(TOML.replace('"train.epochs" = 2', '"train.epochs" = 2000'))
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("toynet"), "study", str(file), "--jobs", "2"],
+        env=os.environ | {"TOYNET_STUDIES": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    folder = StudyFolder(tmp_path / "tiny")
+    runs = [folder.run(arm, 0) for arm in ("control", "flip")]
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not all(
+        (run.path / "metrics.jsonl").exists() and len(run.metrics()) >= 3 for run in runs
+    ):
+        time.sleep(0.05)
+    os.killpg(process.pid, blow)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in told
+    assert told.strip().splitlines()[-1] == "error: stopped; every run is saved, go on with --resume"
+    assert told.count("error:") == 1
+    assert folder.ledger.entries() == {}
+    assert all(checkpoints.names(run.checkpoints) for run in runs)
+    assert not workers_of(folder)
 
 
 def workers_of(folder: StudyFolder) -> list[str]:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from toynet.core.errors import UsageError
+from toynet.studies import design
 from toynet.studies import spec as spec_room
 from toynet.studies.spec import StudySpec
 
@@ -88,3 +89,32 @@ def test_every_shipped_study_is_sound_and_begins_with_its_command(name: str):
     text = spec_room.source(name)
     assert text.startswith(f"# toynet study {name}\n")
     assert StudySpec.load(name).question.endswith("?")
+
+
+@pytest.mark.parametrize("key", ["train.seed", "train.threads", "eval.test"])
+def test_what_is_the_studys_own_is_refused_by_name(key: str):
+    for table in ({"set": {key: 1}}, {"variant": {"a": {key: 1}}}):
+        with pytest.raises(UsageError, match=f"{key}: "):
+            load(**table)
+
+
+def test_a_recipes_file_is_looked_for_beside_the_study(tmp_path: Path):
+    (tmp_path / "base.toml").write_text('extends = "quick"\n')
+    file = tmp_path / "s.toml"
+    file.write_text('recipe = "base.toml"\nseeds = 5\n[variant.a]\nrecipe = "base.toml"\n"optim.lr" = 0.1\n')
+    found = StudySpec.load(str(file))
+    assert found.recipe == found.variants[0].recipe == str(tmp_path / "base.toml")
+
+
+def test_factors_may_be_written_both_ways():
+    table = {
+        "recipe": "quick",
+        "seeds": 5,
+        "factors": {"optim": {"lr": [1e-3, 1e-2]}, "augment.shift": [0.0, 0.1]},
+    }
+    assert set(StudySpec.from_table("s", table).factors) == {"optim.lr", "augment.shift"}
+
+
+def test_precision_that_an_arm_states_is_a_change():
+    found = design.arms(load(variant={"a": {"train.precision": "bf16", "optim.lr": 0.1}}))
+    assert set(found[1].factors) == {"train.precision", "optim.lr"}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toynet.core import places
+from toynet.core.errors import UsageError
 from toynet.reporting import subject
 
 
@@ -21,5 +22,7 @@ def report(
     ./comparison.html. Raises `ToyNetError` and its kinds.
     """
     runs, studies = root or places.runs_folder(), studies_root or places.studies_folder()
+    if not isinstance(names, str | Path) and not names:
+        raise UsageError("report: name a study, a run, or several runs")
     several = [names] if isinstance(names, str | Path) else names
     return subject.write_report(several, None if output is None else Path(output), runs=runs, studies=studies)

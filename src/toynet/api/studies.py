@@ -29,13 +29,12 @@ def study(
 ) -> Account:
     """Carry out a study, by name or TOML path, in a folder below `root` (`$TOYNET_STUDIES`, else ./studies).
 
-    `seeds` takes the place of the file's. `jobs` runs go on at once, by default one for each core, in
-    processes of their own: call it below `if __name__ == "__main__"`. Raises `ToyNetError` and its kinds.
+    `seeds` and `data` take the place of the file's; with `resume`, those that it was begun with hold. `jobs`
+    runs go on at once, by default one for each core, in processes of their own: call it below
+    `if __name__ == "__main__"`. Raises `ToyNetError` and its kinds.
     """
-    spec, path = _asked(study, seeds, name, root)
-    return conduct_room.conduct(
-        spec, path, jobs=jobs, resume=resume, data=data, data_root=data_root, audience=audience
-    )
+    spec, path = _asked(study, seeds, name, root, data, resume=resume)
+    return conduct_room.conduct(spec, path, jobs=jobs, resume=resume, data_root=data_root, audience=audience)
 
 
 def rehearse(
@@ -50,8 +49,8 @@ def rehearse(
     audience: Audience | None = None,
 ) -> Outlook:
     """What a study would run, how long it would take, and what it could see. Nothing is run or written."""
-    spec, path = _asked(study, seeds, name, root)
-    return conduct_room.rehearse(spec, path, jobs=jobs, data=data, data_root=data_root, audience=audience)
+    spec, path = _asked(study, seeds, name, root, data)
+    return conduct_room.rehearse(spec, path, jobs=jobs, data_root=data_root, audience=audience)
 
 
 def final(
@@ -68,7 +67,7 @@ def final(
     """One variant of a study and its control once more, with fresh seeds, scored on the test images.
 
     `seeds`: by default as many as the study gave the variant, 5 at least. The result lies in the study's
-    folder, and the look at the test images is written into the ledger of `root`. Raises `ToyNetError`.
+    folder, and the look at the test images is written into the ledger beside it. Raises `ToyNetError`.
     """
     root = root or places.studies_folder()
     return final_room.final(
@@ -77,7 +76,7 @@ def final(
         seeds=seeds,
         jobs=jobs,
         resume=resume,
-        ledgers=(root, places.runs_folder()),
+        ledgers=(places.runs_folder(),),
         data_root=data_root,
         audience=audience,
     )
@@ -105,7 +104,30 @@ def compare(
 
 
 def _asked(
-    study: str, seeds: int | str | None, name: str | None, root: Path | None
+    study: str,
+    seeds: int | str | None,
+    name: str | None,
+    root: Path | None,
+    data: str | None,
+    *,
+    resume: bool = False,
 ) -> tuple[StudySpec, Path]:
-    spec = StudySpec.load(study, {"seeds": seeds})
-    return spec, (root or places.studies_folder()) / check_name(name or spec.name)
+    """What to carry out, and where. What is not said anew is as it was when the study was begun."""
+    label = name or Path(study).name.removesuffix(".toml")
+    path = (root or places.studies_folder()) / _checked(label, study, name)
+    begun = StudyFolder(path)
+    if resume and begun.ledger.plans():
+        last = begun.plans()[-1].spec
+        seeds = last.seeds if seeds is None else seeds
+        data = last.everywhere.get("data.name") if data is None else data
+    return StudySpec.load(study, {"seeds": seeds}).on_data(data), path
+
+
+def _checked(label: str, study: str, name: str | None) -> str:
+    try:
+        return check_name(label)
+    except UsageError:
+        hint = "" if name else f"; call it otherwise by --name, since {study} gives none"
+        raise UsageError(
+            f"study name {label!r}: use letters, digits and . _ + = - only, 120 at most{hint}"
+        ) from None

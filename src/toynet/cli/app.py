@@ -66,13 +66,11 @@ def main() -> NoReturn:
     except _WrongCommandLine as error:
         code = _refuse(error, arguments, debug)
     except (KeyboardInterrupt, typer.Abort):
-        code = 130
+        code = _fail("stopped; what had begun goes on with --resume", 130, debug)
     except OSError as error:
         code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
     except Exception as error:
         code = _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
-    if code == 130 and not debug:
-        _fail("stopped; a run that had begun goes on with --resume", 130, debug)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -2,13 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from rich.live import Live
 from rich.table import Table
 
+from toynet.cli import study_plan
 from toynet.cli.progress import TerminalReporter
+from toynet.reporting import words
 from toynet.studies.engine import Job
 from toynet.studies.folder import Account
 from toynet.studies.ledger import Entry
@@ -41,29 +43,21 @@ class StudyReporter(TerminalReporter):
     def planned(self, plan: Plan, jobs: int, ahead: Outlook) -> None:
         """Say what each arm changes, what the plan can see, and how long it will take."""
         self._plan, self._jobs = plan, jobs
-        control, *variants = plan.arms
-        kind = "cells" if plan.spec.factors else "variants"
-        metric = plan.spec.metric.replace("_", " ")
-        self.note(
-            f"control {control.recipe.name} · {len(variants)} {kind} · {metric} · "
-            f"seeds {plan.spec.seeds} · {jobs} runs at once"
-        )
-        for arm in variants:
-            what = "; ".join(str(change) for change in arm.changes) or "nothing: an identical arm"
-            joint = (
-                "  (joint effect only: several keys differ)"
-                if len(arm.factors) > 1 and not arm.levels
-                else ""
-            )
-            self.note(f"  {arm.name}: {what}{joint}")
+        for line in study_plan.lines(plan, jobs):
+            self.note(line)
         self.note(str(ahead))
         if self._bar is not None:
             self._bar.stop()
             self._live = Live(self._table(), console=self._console, refresh_per_second=2, transient=True)
             self._live.start()
 
-    def scheduled(self, jobs: Sequence[Job]) -> None:
+    def scheduled(self, jobs: Sequence[Job], known: Mapping[tuple[str, int], Entry]) -> None:
+        """Count anew from all runs known so far, so that a resumed study shows what it has already."""
         self._waiting = {(job.arm, job.seed) for job in jobs}
+        self._scores, self._failed, self._lengths = {}, {}, {}
+        for key, entry in known.items():
+            if key not in self._waiting:  # such a run is tried again
+                self._count(entry)
         self._draw()
 
     def began(self, job: Job) -> None:
@@ -74,7 +68,8 @@ class StudyReporter(TerminalReporter):
         self._running.pop((entry.arm, entry.seed), None)
         self._waiting.discard((entry.arm, entry.seed))
         self._count(entry)
-        score = "" if entry.val_accuracy is None else f"{100 * entry.val_accuracy:.2f} %"
+        found = self._score(entry)
+        score = "" if found is None else f"{found:.2f} %"
         reason = f"  {entry.outcome}: {entry.reason}" if entry.reason else ""
         if self._live is None:
             left = self._left()
@@ -104,11 +99,18 @@ class StudyReporter(TerminalReporter):
         else:
             super().note(text)
 
+    def _score(self, entry: Entry) -> float | None:
+        """In percent, by the study's metric."""
+        assert self._plan is not None
+        value = entry.score(self._plan.spec.metric)
+        return None if value is None else 100 * value
+
     def _count(self, entry: Entry) -> None:
-        if entry.val_accuracy is None:
+        score = self._score(entry)
+        if score is None:
             self._failed[entry.arm] = self._failed.get(entry.arm, 0) + 1
             return
-        self._scores.setdefault(entry.arm, []).append(100 * entry.val_accuracy)
+        self._scores.setdefault(entry.arm, []).append(score)
         self._lengths.setdefault(entry.arm, []).append(entry.whole_s)
 
     def _left(self) -> str:
@@ -123,7 +125,8 @@ class StudyReporter(TerminalReporter):
             max(0.0, expected.get(arm, usual) - (now - self._running.get((arm, seed), now)))
             for arm, seed in self._waiting
         )
-        return f"  ({len(self._waiting)} runs to go, about {duration(left_s / self._jobs)})"
+        to_go = words.counted(len(self._waiting), "run")
+        return f"  ({to_go} to go, about {duration(left_s / self._jobs)})"
 
     def _draw(self) -> None:
         if self._live is not None:

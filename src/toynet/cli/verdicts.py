@@ -4,43 +4,61 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from toynet.stats.factorial import Factorial
+    from toynet.studies.design import Arm
     from toynet.studies.folder import Account
 
 
 def print_account(account: "Account", page: "Path | None", *, json: bool) -> None:
-    """JSON holds all findings; the lines hold what can be quoted. page: where all of it can be read."""
-    plan, findings = account.plan, account.findings
+    """JSON holds the findings; the lines hold what can be quoted. page: where all of it can be read."""
     if json:
-        print(findings.model_dump_json(indent=2))
+        print(account.findings.model_dump_json(indent=2))
         return
-    print(f"\n{plan.spec.question or plan.spec.name}")
-    width = max(len(arm.name) for arm in plan.arms)
-    reasons = {one.arm: one.reason for one in findings.withheld}
-    for arm in plan.arms:
-        against = f" (against {arm.against})" if plan.spec.chain and arm.against else ""
-        contrast = findings.contrast(arm.name)
-        if contrast is not None:
-            words = f"{contrast.sentence}  {contrast.words}"
-        elif arm.against is None:
-            words = f"control: {_mean(account, arm.name)}"
-        else:
-            words = (
-                f"{_mean(account, arm.name)}  no verdict: {reasons.get(arm.name, 'too few runs finished')}"
-            )
-        print(f"{arm.name:<{width}}{against}  {words}")
-    for effect in findings.factorial.effects if findings.factorial else ():
-        low, high = effect.interval.low, effect.interval.high
-        told = f"{effect.effect:+.2f} pp [{low:+.2f}, {high:+.2f}], p {effect.p:.2g}"
-        alias = f", not to be told from {', '.join(effect.aliases)}" if effect.aliases else ""
-        print(f"effect of {effect.name}: {told}{alias}")
-    for caution in findings.all_cautions():
-        print(f"note: {caution.text}")
+    for line in _lines(account):
+        print(line)
     if page is not None:
         print(f"page: {page}")
     if advice := _next(account):
         print(f"next: {advice}")
+
+
+def _lines(account: "Account") -> "Iterator[str]":
+    from toynet.reporting import reproduction, words
+
+    plan, findings = account.plan, account.findings
+    yield f"\n{plan.spec.question or plan.spec.name}"
+    width = max(len(arm.name) for arm in plan.arms)
+    for arm in plan.arms:
+        against = f" (against {arm.against})" if plan.spec.chain and arm.against else ""
+        yield f"{arm.name:<{width}}{against}  {_told(account, arm)}"
+    if findings.factorial:
+        yield from _effects(findings.factorial)
+    if reproduction.is_final(account):
+        yield f"Test set {words.test_reads(plan.test_reads)}"
+    for caution in findings.all_cautions():
+        yield f"note: {caution.text}"
+
+
+def _told(account: "Account", arm: "Arm") -> str:
+    """The verdict on an arm, why there is none, or, of a control, its mean."""
+    contrast = account.findings.contrast(arm.name)
+    if contrast is not None:
+        return f"{contrast.sentence}  {contrast.words}"
+    if arm.against is None:
+        return f"control: {_mean(account, arm.name)}"
+    reasons = {one.arm: one.reason for one in account.findings.withheld}
+    return f"{_mean(account, arm.name)}  no verdict: {reasons.get(arm.name, 'too few runs finished')}"
+
+
+def _effects(factorial: "Factorial") -> "Iterator[str]":
+    for effect in factorial.effects:
+        low, high = effect.interval.low, effect.interval.high
+        told = f"{effect.effect:+.2f} pp [{low:+.2f}, {high:+.2f}], p {effect.p:.2g}"
+        alias = f", not to be told from {', '.join(effect.aliases)}" if effect.aliases else ""
+        yield f"effect of {effect.name}: {told}{alias}"
 
 
 def _next(account: "Account") -> str | None:
@@ -53,18 +71,15 @@ def _next(account: "Account") -> str | None:
     if not good:
         return None
     best = max(good, key=lambda one: one.difference)
-    return f"toynet final {account.name} --variant {quote(best.variant)}"
+    return f"toynet final {quote(account.name)} --variant {quote(best.variant)}"
 
 
 def _mean(account: "Account", arm: str) -> str:
     from statistics import mean
 
-    scores = [
-        value
-        for (name, _), entry in account.entries.items()
-        if name == arm and (value := getattr(entry, account.plan.spec.metric)) is not None
-    ]
-    if not scores:
-        return "no score"
-    runs = "1 run" if len(scores) == 1 else f"{len(scores)} runs"
-    return f"{100 * mean(scores):.2f} %, {runs}"
+    from toynet.reporting import words
+
+    metric = account.plan.spec.metric
+    mine = (entry for (name, _), entry in account.entries.items() if name == arm)
+    scores = [score for entry in mine if (score := entry.score(metric)) is not None]
+    return f"{100 * mean(scores):.2f} %, {words.counted(len(scores), 'run')}" if scores else "no score"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from toynet.reporting.words import bounds, digits_for, number, signed
+from toynet.reporting.words import AWAITED, bounds, digits_for, number, signed
 from toynet.stats.records import Interval
 
 _MOST_NAMED = 4
@@ -64,9 +64,13 @@ def answer(judged: Sequence[Judged], noun: str) -> Sentence:
         found = _by_size([one for one in judged if one.verdict in verdicts])
         if found:
             clauses.append(_clause(found, total, noun, verb, first=not clauses))
+    early = [one for one in judged if one.verdict == AWAITED]
     described = [one for one in judged if one.verdict == "description only"]
     open_ones = _by_size([one for one in judged if one.verdict == "undecided"])
     without = [one for one in judged if not one.verdict]
+    if early:
+        opening = "before the study has ended there is no verdict, only a description of"
+        clauses.append([Piece(f"{opening} "), *_names(early, figures=True)])
     if described:
         opening = "with fewer than five seeds there is no verdict, only a description of"
         clauses.append([Piece(f"{opening} "), *_names(described, figures=True)])

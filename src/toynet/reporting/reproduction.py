@@ -36,10 +36,16 @@ def study_file(spec: StudySpec) -> str:
 def command(account: Account) -> str:
     """What makes the study again, in a folder of its own; or a final claim, after its study."""
     if is_final(account):
-        study, variant = account.plan.spec.name.rpartition("/")[0], account.plan.arms[1].name
-        seeds = str(account.plan.spec.seeds)
-        return shlex.join(["toynet", "final", study, "--variant", variant, "--seeds", seeds])
+        variant, seeds = account.plan.arms[1].name, str(account.plan.spec.seeds)
+        return shlex.join(["toynet", "final", _study(account), "--variant", variant, "--seeds", seeds])
     return shlex.join(["toynet", "study", f"{account.name}.toml", "--name", f"{account.name}-again"])
+
+
+def _study(account: Account) -> str:
+    """Whose claim it is: the folder around it, for `--name` may have called it otherwise than its file."""
+    if account.path is not None:
+        return account.path.resolve().parent.name
+    return account.plan.spec.name.rpartition("/")[0]
 
 
 def is_final(account: Account) -> bool:

@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toynet.reporting import answer, effects, strips, words
+from toynet.reporting import answer, effects, reproduction, strips, words
 from toynet.reporting.answer import Judged, Sentence
 from toynet.reporting.effects import Line
 from toynet.reporting.strips import Axis, Pairs
 from toynet.reporting.words import Warned
-from toynet.stats.records import Comparison, Contrast
+from toynet.stats.records import Caution, Comparison, Contrast
+from toynet.studies import analysis
 from toynet.studies.design import Arm
 from toynet.studies.folder import Account
 from toynet.studies.ledger import Entry
 
 Fact = tuple[str, str]
+
+_UNFAIR = ("unequal budgets", "runs of")  # how a reason begins that is not about missing or failed runs
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,6 @@ class Story:
     axis: Axis
     warnings: tuple[Warned, ...]
     failures: tuple[Entry, ...]
-    unfinished: str
-    """What the plan still wants; empty at its end."""
 
 
 def tell(account: Account) -> Story:
@@ -59,7 +60,6 @@ def tell(account: Account) -> Story:
     margin = findings.comparisons[0].margin if findings.comparisons else None
     lines, effect_axis = effects.effects(account, margin)
     noun = "factor" if lines else "combination" if spec.factors else "step" if spec.chain else "change"
-    unfinished = _unfinished(account)
     return Story(
         question=spec.question.strip() or _question(account, noun),
         answers=_answers(account, rows, noun, margin),
@@ -69,13 +69,12 @@ def tell(account: Account) -> Story:
         effect_axis=effect_axis,
         rows=rows,
         axis=along,
-        warnings=_warnings(account, unfinished),
+        warnings=_warnings(account),
         failures=tuple(
             entry
             for entry in account.entries.values()
             if entry.outcome in ("diverged", "failed", "stopped_early")
         ),
-        unfinished=unfinished,
     )
 
 
@@ -101,7 +100,7 @@ def paired(account: Account, arm: Arm) -> list[tuple[int, float, float]]:
 
 def score(account: Account, entry: Entry) -> float | None:
     """In percent; none for a run that gave none."""
-    value: float | None = getattr(entry, account.plan.spec.metric)
+    value = entry.score(account.plan.spec.metric)
     return None if value is None else 100 * value
 
 
@@ -165,14 +164,15 @@ def _row(account: Account, arm: Arm, along: Axis, scores_along: Axis) -> Row:
     )
     if contrast is not None and group is not None:
         seeds = [new - old for _, old, new in scores]
+        early = _awaited(account)
         line = Line(
             name=arm.name,
             remarks=remarks,
             figure=words.signed(contrast.difference, words.digits_for(contrast.interval)),
             bounds=words.bounds(contrast.interval),
             extent=words.counted(contrast.seeds, "seed"),
-            word=words.VERDICTS[contrast.verdict],
-            verdict=contrast.verdict,
+            word=words.NOT_YET if early else words.VERDICTS[contrast.verdict],
+            verdict=words.AWAITED if early else contrast.verdict,
             further=contrast.words.removeprefix(contrast.verdict).strip(" —"),
             strip=strips.strip(contrast, group.margin, seeds, along),
         )
@@ -188,9 +188,9 @@ def _row(account: Account, arm: Arm, along: Axis, scores_along: Axis) -> Row:
 
 def _answers(account: Account, rows: Sequence[Row], noun: str, margin: float | None) -> tuple[Sentence, ...]:
     if account.findings.factorial is not None and margin is not None:
-        return effects.answers(account.findings.factorial.effects, margin, account.findings.seeds)
+        return effects.answers(account.findings.factorial, margin)
     judged = [
-        Judged(row.arm.name, row.contrast.verdict, row.contrast.difference, row.contrast.interval)
+        Judged(row.arm.name, row.line.verdict, row.contrast.difference, row.contrast.interval)
         if row.contrast
         else Judged(row.arm.name, "")
         for row in rows
@@ -206,6 +206,7 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
     seeds = {"auto": "auto: looks at 5, 8, 12 and 20", "open-ended": "open-ended: a look after every seed"}
     runs = words.counted(scored, "finished run") + (f", {words.counted(lost, 'failed one')}" if lost else "")
     variants, compared = len(plan.arms) - 1, "the one before" if spec.chain else "the control"
+    reads = [("Test set", words.test_reads(plan.test_reads))] if reproduction.is_final(account) else []
     facts = [
         ("Control", f"{control.recipe.name}, {control.recipe.model.name} on {control.recipe.data.name}"),
         (
@@ -215,6 +216,7 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
         ("Seeds", seeds.get(str(spec.seeds), f"{spec.seeds} for each arm")),
         ("Runs", runs),
         ("Score", f"{words.metric(spec.metric)}, in percent; differences in points (pp)"),
+        *reads,
     ]
     if margin is not None:
         origin = (
@@ -228,20 +230,20 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
-def _unfinished(account: Account) -> str:
+def _awaited(account: Account) -> bool:
+    """Whether the plan's first look is still to come, so that there are figures but no verdicts."""
+    return account.findings.next_look == analysis.first_look(account.plan.spec)
+
+
+def _warnings(account: Account) -> tuple[Warned, ...]:
     findings = account.findings
-    if findings.next_look is None:
-        return ""
-    names = words.listed(list(findings.running))
-    return f"The plan goes on to {findings.next_look} seeds of {names}"
-
-
-def _warnings(account: Account, unfinished: str) -> tuple[Warned, ...]:
     found = _without_verdict(account)
-    if unfinished:
-        advice = "Go on with toynet study --resume; verdicts so far hold, undecided arms may still change."
-        found.append(Warned("The study has not ended", (f"{unfinished}.",), advice))
-    if account.findings.factorial is not None and not isinstance(account.plan.spec.seeds, int):
+    cautions = findings.all_cautions()
+    if findings.next_look is not None and not any(one.code == "unfinished" for one in cautions):
+        names = words.listed(list(findings.running))
+        text = f"the plan goes on to {findings.next_look} seeds of {names}"
+        cautions = (Caution(code="unfinished", text=text), *cautions)
+    if findings.factorial is not None and not isinstance(account.plan.spec.seeds, int):
         found.append(
             Warned(
                 "Effects are not corrected for looks",
@@ -249,24 +251,30 @@ def _warnings(account: Account, unfinished: str) -> tuple[Warned, ...]:
                 "For a claim about a factor, run the study with a fixed number of seeds.",
             )
         )
-    arms = [arm.name for arm in account.plan.arms]
-    return (*found, *words.warned(account.findings.all_cautions(), arms))
+    return (*found, *words.warned(cautions, [arm.name for arm in account.plan.arms]))
 
 
 def _without_verdict(account: Account) -> list[Warned]:
     """Arms that are held back, apart by what can be done about it."""
-    waiting: list[str] = []
+    few: list[str] = []
     unfair: list[str] = []
+    failed: list[str] = []
     for one in account.findings.withheld:
         against = account.plan.arm(one.arm).against or ""
-        few = len(_shared(account, (one.arm, against))) < 2
-        (waiting if few else unfair).append(f"{one.arm}: {one.reason}.")
+        together = len(_shared(account, (one.arm, against)))
+        kind = unfair if one.reason.startswith(_UNFAIR) else few if together < 2 else failed
+        kind.append(f"{one.arm}: {one.reason}.")
     kinds = (
-        ("Too few runs for a verdict", waiting, "Go on with the study: toynet study --resume."),
+        ("Too few runs for a verdict", few, "Go on with the study: the command that began it and --resume."),
         (
             "Not a fair comparison",
             unfair,
             "Give both arms the same budget, or declare the difference and read the verdict with its price.",
+        ),
+        (
+            "Nothing to compare with",
+            failed,
+            "Read the reasons in the list of failed runs; a comparison needs a control that trains.",
         ),
     )
     return [Warned(title, tuple(texts), advice) for title, texts, advice in kinds if texts]

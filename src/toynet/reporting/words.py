@@ -53,6 +53,8 @@ INTERACTIONS = {  # what the verdict on an effect says when the effect is that o
     "description only": Word("open", "–", "description only"),
 }
 NO_VERDICT = Word("open", "×", "The comparison would not be fair, or too few runs finished.")
+AWAITED = "no verdict yet"
+NOT_YET = Word("open", "…", "The plan's first look is still to come; before it there are no verdicts.")
 
 _CAUTIONS = {  # code: title, and what to do about it
     "joint-effect": (
@@ -107,6 +109,10 @@ _CAUTIONS = {  # code: title, and what to do about it
         "The test images have been read before",
         "Say so beside the claim; images that nobody has looked at make it stronger.",
     ),
+    "unfinished": (
+        "The study has not ended",
+        "Go on with the study: the command that began it and --resume. Verdicts that are given already hold.",
+    ),
     "seeds-added": (
         "Seeds were added after a look",
         "Treat the verdict as a hint and repeat the study; plan with --seeds auto next time.",
@@ -158,6 +164,13 @@ def metric(name: str) -> str:
 def images(metric_name: str) -> str:
     """Which images a metric is measured on."""
     return "test" if metric_name.startswith("test") else "validation"
+
+
+def test_reads(count: int) -> str:
+    """How often the test images of a final claim have been read: what follows `Test set`."""
+    if not count:
+        return "read at least once from here; how often is not on record"
+    return f"read {counted(count, 'time')} from here, this claim included"
 
 
 def signed(value: float, digits: int = 2) -> str:

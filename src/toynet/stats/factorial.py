@@ -57,6 +57,8 @@ class Factorial(Record):
     """Residual standard deviation of one run (pp), with `df` degrees of freedom."""
 
     df: int
+    blocks: int
+    """Seeds in which every run counts."""
 
     def __getitem__(self, name: str) -> Effect:
         for effect in self.effects:
@@ -132,7 +134,12 @@ def analyse(scores: ArrayLike, switches: Switches, *, seeds: ArrayLike) -> Facto
                 p=float(p),
             )
         )
-    return Factorial(effects=tuple(effects), sigma=float(np.sqrt(fitted.mse_resid)), df=df)
+    return Factorial(
+        effects=tuple(effects),
+        sigma=float(np.sqrt(fitted.mse_resid)),
+        df=df,
+        blocks=len(set(blocks.tolist())),
+    )
 
 
 def _signs(switches: Switches) -> dict[str, Signs]:

@@ -33,7 +33,8 @@ class Withheld(Record):
 
 
 class Findings(Record):
-    """What is known after some seeds. `seeds`: blocks in which every arm that was wanted has run."""
+    """What is known after some seeds. `seeds`: those that the control has run; of factorial studies, those
+    in which every cell has a score."""
 
     comparisons: tuple[Comparison, ...]
     withheld: tuple[Withheld, ...]
@@ -66,16 +67,33 @@ def analyse(plan: Plan, entries: Entries, *, earlier: Sequence[Plan] = ()) -> Fi
     running = {
         name for group in found if group.next_look is not None for name in (group.control, *group.running)
     }
+    if short := _short(plan, entries):
+        found = tuple(map(_not_yet, found))
+        looks, running = [first_look(spec)], running | set(short)
+    effects = _effects(plan, entries) if spec.factors and not short and not withheld else None
     return Findings(
         comparisons=found,
         withheld=tuple(withheld),
-        factorial=_effects(plan, entries) if spec.factors else None,
-        seeds=len(scores(spec, plan.control.name, entries)),
+        factorial=effects,
+        seeds=effects.blocks if effects else len(_seeds(plan.control.name, entries)),
         running=tuple(arm.name for arm in arms if arm.name in running),
         next_look=min(looks, default=None),
         costs=costs.costs(arms, plan.sizes, entries),
         cautions=cautions.cautions(plan, entries, earlier),
     )
+
+
+def _short(plan: Plan, entries: Entries) -> list[str]:
+    """Arms that have yet to make the runs of the first look: nothing is judged before that."""
+    wanted = first_look(plan.spec)
+    return [arm.name for arm in plan.arms if len(_seeds(arm.name, entries)) < wanted]
+
+
+def _not_yet(comparison: Comparison) -> Comparison:
+    """Figures as they are, without the words: judging them before their time makes false alarms."""
+    verdict = {"verdict": "description only", "words": "description only", "further_seeds": None}
+    contrasts = tuple(one.model_copy(update=verdict) for one in comparison.contrasts)
+    return comparison.model_copy(update={"contrasts": contrasts})
 
 
 def _groups(plan: Plan, withheld: Sequence[Withheld]) -> list[tuple[str, list[str]]]:
@@ -117,7 +135,7 @@ def _seeds(arm: str, entries: Entries) -> list[int]:
 
 
 def _percent(spec: StudySpec, entry: Entry) -> float | None:
-    value: float | None = getattr(entry, spec.metric)
+    value = entry.score(spec.metric)
     return None if value is None else 100 * value
 
 
@@ -128,6 +146,11 @@ def _withhold(plan: Plan, arm: Arm, entries: Entries) -> Withheld | None:
     together = min(len(_seeds(name, entries)) for name in (arm.name, arm.against))
     if together < 2:
         return Withheld(arm=arm.name, reason=f"{_runs(together)} with {arm.against}; it takes two at least")
+    finished = [score for score in scores(plan.spec, arm.against, entries)[:together] if score is not None]
+    if len(finished) < 2:
+        failed = together - len(finished)
+        reason = f"{failed} of {together} runs of {arm.against} failed, so there is nothing to compare with"
+        return Withheld(arm=arm.name, reason=reason)
     declared = plan.spec.unequal
     differ = unfair(plan.sizes[arm.against], plan.sizes[arm.name])
     undeclared = {key: values for key, values in differ.items() if key not in declared}
@@ -176,12 +199,12 @@ def _compare(plan: Plan, control: str, variants: Sequence[str], entries: Entries
 
 def _correctness(seeds: Mapping[str, Sequence[int]], entries: Entries) -> dict[str, NDArray[np.bool_]]:
     """(seeds, images) for each arm, nothing right where a run gave no score."""
-    images = max(entry.images for entry in entries.values())
+    images = max(entries[name, seed].images for name, mine in seeds.items() for seed in mine)
     nothing = np.zeros(images, bool)
     found: dict[str, NDArray[np.bool_]] = {}
     for name, mine in seeds.items():
         runs = [entries[name, seed] for seed in mine]
-        found[name] = np.stack([run.correctness() if run.images else nothing for run in runs])
+        found[name] = np.stack([run.correctness() if run.images == images else nothing for run in runs])
     return found
 
 

@@ -24,6 +24,8 @@ def cautions(plan: Plan, entries: Entries, earlier: Sequence[Plan]) -> tuple[Cau
     return (
         *_test_reads(plan),
         *_added(plan, earlier),
+        *_unfinished(plan, entries),
+        *_failed(plan, entries),
         *_joint(plan.arms),
         *_evaluation(plan.arms),
         *_metric(plan.spec),
@@ -46,6 +48,30 @@ def _added(plan: Plan, earlier: Sequence[Plan]) -> Iterator[Caution]:
             f"seeds were added after a look at the results ({steps}), so false alarms are likelier than 5 %"
         )
         yield Caution(code="seeds-added", text=f'{text}; plan seeds = "auto" to look more than once')
+
+
+def _unfinished(plan: Plan, entries: Entries) -> Iterator[Caution]:
+    """Looking early and judging is what makes false alarms; open-ended and later looks have their own."""
+    seeds = plan.spec.seeds
+    if not isinstance(seeds, int) or not entries:
+        return
+    missing = seeds * len(plan.arms) - len(entries)
+    if missing > 0:
+        text = (
+            f"{missing} of {seeds * len(plan.arms)} planned runs have yet to be made: description only so far"
+        )
+        yield Caution(code="unfinished", text=text)
+
+
+def _failed(plan: Plan, entries: Entries) -> Iterator[Caution]:
+    """Failures of a control that leave nothing to compare with, and blocks that factors do without."""
+    metric = plan.spec.metric
+    lost = {key for key, entry in entries.items() if entry.score(metric) is None}
+    blocks = sorted({seed for _, seed in lost})
+    if plan.spec.factors and blocks:
+        seeds = ", ".join(map(str, blocks))
+        text = f"{len(lost)} runs failed; the factors' effects do without their whole seeds ({seeds})"
+        yield Caution(code="failures", text=text)
 
 
 def _joint(arms: Sequence[Arm]) -> Iterator[Caution]:

@@ -1,7 +1,7 @@
 """A study from its file to its last run: plan, run, look, go on with the arms that are undecided."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class Audience(Watcher, Reporter, Protocol):
 
     def planned(self, plan: Plan, jobs: int, ahead: Outlook) -> None: ...
 
-    def scheduled(self, jobs: Sequence[Job]) -> None: ...
+    def scheduled(self, jobs: Sequence[Job], known: analysis.Entries) -> None: ...
 
     def looked(self, account: Account) -> None: ...
 
@@ -39,7 +39,7 @@ class Nobody(Silent):
     def planned(self, plan: Plan, jobs: int, ahead: Outlook) -> None:
         pass
 
-    def scheduled(self, jobs: Sequence[Job]) -> None:
+    def scheduled(self, jobs: Sequence[Job], known: analysis.Entries) -> None:
         pass
 
     def began(self, job: Job) -> None:
@@ -59,40 +59,42 @@ def conduct(
     arms: tuple[Arm, ...] | None = None,
     jobs: int | None = None,
     resume: bool = False,
-    test_reads: int = 0,
-    data: str | None = None,
+    test_reads: Callable[[Plan], int] = lambda plan: 0,
     data_root: Path | None = None,
     audience: Audience | None = None,
 ) -> Account:
     """Carry the study out, in the folder `path`; returns all that its runs say.
 
-    `arms`: those of `spec`, where they are known already. `test_reads` goes into the plan. As many runs at
-    once as `jobs`, by default one for each core, and the cores are divided among them. With `resume` a study
-    that has begun goes on, on as many threads a run as before; what is finished is not done again. Raises
-    `UsageError` for a study that cannot be, or that is there already; `Interrupted` when a signal stops it.
+    `arms`: those of `spec`, where they are known already. As many runs at once as `jobs`, by default one for
+    each core, and the cores are divided among them. With `resume` a study that has begun goes on, on as many
+    threads a run as before; what is finished is not done again, what a dying process took down is.
+    `test_reads` logs and counts a read of test images, once, before the plan is written. Raises `UsageError`
+    for a study that cannot be, or that is there already; `Interrupted` when a signal stops it.
     """
-    audience, folder, jobs = audience or Nobody(), StudyFolder(path), jobs or usable_cores()
+    audience, folder = audience or Nobody(), StudyFolder(path)
     _check_place(folder, resume)
-    prepared = _prepare(spec, arms, jobs, data, data_root, audience, test_reads)
+    jobs = jobs or _usual_jobs(folder)
+    prepared = _prepare(spec, arms, jobs, data_root, audience)
     path.mkdir(parents=True, exist_ok=True)
     with folder_lock(path), stop_on_signals() as stop:
-        plan = journal(folder, prepared.plan)
+        plan = journal(folder, prepared.plan, test_reads)
         audience.planned(plan, jobs, outlook(folder, prepared, jobs))
         engine = Engine(jobs, plan.control.recipe.train.threads or 1)
+        repeated = {key for key, entry in folder.ledger.entries().items() if entry.outcome == "failed"}
         try:
             places = _share(folder, prepared)
             wanted = _blocks(spec, [arm.name for arm in plan.arms], analysis.first_look(spec))
             while True:
-                done = folder.ledger.entries()
-                coming = [
-                    _job(folder, plan, arm, seed, places) for arm, seed in wanted if (arm, seed) not in done
-                ]
-                audience.scheduled(coming)
+                known = folder.ledger.entries()
+                done = known.keys() - repeated
+                coming = [_job(folder, plan, *key, places) for key in wanted if key not in done]
+                audience.scheduled(coming, known)
+                repeated = set()
                 engine.run(
                     coming,
                     record=folder.ledger.write_run,
                     watcher=audience,
-                    stopped=lambda: stop.signal_number is not None,
+                    stopped=lambda: stop.signal_number,
                 )
                 account = folder.account()
                 audience.looked(account)
@@ -110,13 +112,12 @@ def rehearse(
     path: Path,
     *,
     jobs: int | None = None,
-    data: str | None = None,
     data_root: Path | None = None,
     audience: Audience | None = None,
 ) -> Outlook:
     """What `conduct` would say before its first run; nothing is written and nothing is run."""
     audience, jobs = audience or Nobody(), jobs or usable_cores()
-    prepared = _prepare(spec, None, jobs, data, data_root, audience)
+    prepared = _prepare(spec, None, jobs, data_root, audience)
     found = outlook(StudyFolder(path), prepared, jobs)
     audience.planned(prepared.plan, jobs, found)
     return found
@@ -126,19 +127,25 @@ def _prepare(
     spec: StudySpec,
     arms: tuple[Arm, ...] | None,
     jobs: int,
-    data: str | None,
     data_root: Path | None,
     reporter: Reporter,
-    test_reads: int = 0,
 ) -> Prepared:
+    if jobs < 1:
+        raise UsageError(f"jobs: a study needs one run at once at least, got {jobs}")
     return prepare(
         spec,
-        arms or design.arms(spec, data),
+        arms or design.arms(spec),
         threads=max(1, usable_cores() // jobs),
-        test_reads=test_reads,
         data_root=data_root,
         reporter=reporter,
     )
+
+
+def _usual_jobs(folder: StudyFolder) -> int:
+    """One for each core, or for as many cores as a run of a study that has begun takes."""
+    if not folder.ledger.plans():
+        return usable_cores()
+    return max(1, usable_cores() // (folder.plans()[-1].control.recipe.train.threads or 1))
 
 
 def _check_place(folder: StudyFolder, resume: bool) -> None:
@@ -147,7 +154,13 @@ def _check_place(folder: StudyFolder, resume: bool) -> None:
         raise UsageError(
             f"study {folder.name} has begun; go on with it by --resume, or choose another --name"
         )
-    if resume and not begun:
+    runs = folder.runs.is_dir() and any(folder.runs.iterdir())
+    if runs and not begun and not resume:
+        raise UsageError(
+            f"study {folder.name} has runs but no journal; --resume writes it anew from them, or choose "
+            "another --name"
+        )
+    if resume and not begun and not runs:
         raise UsageError(f"there is no study {folder.name} to go on with; start it without --resume")
 
 

@@ -1,6 +1,6 @@
 """From a study's file to its arms: recipes, what each changes, and whether a comparison would be fair."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,10 @@ from toynet.runs.recipe import Recipe
 from toynet.stats import factorial
 from toynet.studies.spec import CONTROL, Cost, StudySpec
 
-_NO_FACTOR = (
-    "name",
-    "train.seed",
-    "train.precision",
-    "train.kernels",
-    "train.memory_format",
-    "train.threads",
-)
-"""Keys that a comparison does not count: the seeds are the replicates, and all arms share a set-up."""
+_SETUP = ("train.precision", "train.kernels", "train.memory_format")
+_NO_FACTOR = ("name", "train.seed", "train.threads", *_SETUP)
+"""Keys that a comparison does not count: the seeds are the replicates, and all arms share a set-up, but for
+what an arm states itself."""
 
 _NEAR = 0.05
 """Parameters, MACs or time that differ by no more than this share count as equal."""
@@ -68,28 +63,30 @@ class Arm(Record):
         return tuple(dict.fromkeys(keys))
 
 
-def arms(spec: StudySpec, data: str | None = None) -> tuple[Arm, ...]:
+def arms(spec: StudySpec) -> tuple[Arm, ...]:
     """The control first, then the variants in the order of the file.
 
     Raises `UsageError` that names the study and the arm for a key or a value that a recipe would refuse.
     """
     if spec.factors:
-        return tuple(_cells(spec, data))
-    found = [Arm(name=CONTROL, against=None, recipe=_recipe(spec, CONTROL, spec.recipe, {}, data))]
+        return tuple(_cells(spec))
+    found = [Arm(name=CONTROL, against=None, recipe=_recipe(spec, CONTROL, spec.recipe, {}))]
     for variant in spec.variants:
-        recipe = _recipe(spec, variant.name, variant.recipe or spec.recipe, variant.changes, data)
+        recipe = _recipe(spec, variant.name, variant.recipe or spec.recipe, variant.changes)
         base = found[-1] if spec.chain else found[0]
-        changes = differences(base.recipe, recipe)
+        stated = [key for key in (*spec.variant_keys(base.name), *variant.changes) if key in _SETUP]
+        changes = differences(base.recipe, recipe, also=stated)
         found.append(
             Arm(name=variant.name, against=base.name, recipe=recipe, note=variant.note, changes=changes)
         )
     return tuple(found)
 
 
-def differences(before: Recipe, after: Recipe) -> tuple[Change, ...]:
-    """The keys in which two recipes differ, but for the seed and how a step is carried out."""
+def differences(before: Recipe, after: Recipe, *, also: Sequence[str] = ()) -> tuple[Change, ...]:
+    """The keys in which two recipes differ, but for the seed and how a step is carried out; `also` count."""
     old, new = before.settings(), after.settings()
-    keys = [key for key in (*old, *(key for key in new if key not in old)) if key not in _NO_FACTOR]
+    every = (*old, *(key for key in new if key not in old))
+    keys = [key for key in every if key in also or key not in _NO_FACTOR]
     return tuple(
         Change(key=key, before=old.get(key), after=new.get(key))
         for key in keys
@@ -115,23 +112,24 @@ def switches(spec: StudySpec) -> dict[str, NDArray[np.bool_]]:
     return {factor: found[factor] for factor in spec.factors}
 
 
-def _cells(spec: StudySpec, data: str | None) -> Iterator[Arm]:
+def _cells(spec: StudySpec) -> Iterator[Arm]:
     base: Recipe | None = None
     for row in zip(*switches(spec).values(), strict=True):
         levels = tuple(int(on) for on in row)
         changes = {key: values[on] for (key, values), on in zip(spec.factors.items(), levels, strict=True)}
         label = " ".join(f"{key.rpartition('.')[2]}={_shown(value)}" for key, value in changes.items())
         name = CONTROL if base is None else label
-        recipe = _recipe(spec, name, spec.recipe, changes, data)
-        against, differ = (None, ()) if base is None else (CONTROL, differences(base, recipe))
+        recipe = _recipe(spec, name, spec.recipe, changes)
+        against, differ = (
+            (None, ()) if base is None else (CONTROL, differences(base, recipe, also=list(spec.factors)))
+        )
         base = base or recipe
         yield Arm(name=name, against=against, recipe=recipe, note=label, changes=differ, levels=levels)
 
 
-def _recipe(spec: StudySpec, arm: str, name: str, changes: dict[str, Any], data: str | None) -> Recipe:
-    everywhere = {**spec.everywhere, **({"data.name": data} if data else {})}
+def _recipe(spec: StudySpec, arm: str, name: str, changes: dict[str, Any]) -> Recipe:
     try:
-        return Recipe.load(name, {**everywhere, **changes, "eval.test": False})
+        return Recipe.load(name, {**spec.everywhere, **changes, "eval.test": False})
     except UsageError as error:
         raise UsageError(f"study {spec.name}, {arm}: {error}") from None
 

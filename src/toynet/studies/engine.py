@@ -13,15 +13,20 @@ import tomllib
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from toynet.core.errors import Diverged, Interrupted, ToyNetError
 from toynet.core.records import Record
+from toynet.studies.design import differences
 from toynet.studies.ledger import Entry, Part, sealed
+
+if TYPE_CHECKING:
+    from toynet.runs.folder import RunFolder
+    from toynet.runs.recipe import Recipe
 
 _ATTEMPTS = 2
 """How often a run is begun whose process dies."""
@@ -53,6 +58,8 @@ class _Worker:
     process: mp.process.BaseProcess
     pipe: Connection
     job: Job | None = None
+    ready: bool = False
+    """Whether it has come up; one that never does says nothing about its run."""
 
 
 @dataclass
@@ -69,27 +76,35 @@ class Engine:
         *,
         record: Callable[[Entry], None],
         watcher: Watcher,
-        stopped: Callable[[], bool],
+        stopped: Callable[[], int | None],
     ) -> None:
         """Make all runs, in order as processes become free; `record` each as it ends, from this thread.
 
         A run that diverges or breaks is recorded as such. One whose process dies is begun again once. Raises
-        `Interrupted` when `stopped` says so, after every process has saved its run; `ToyNetError` for what
-        a user must mend first, such as a full disk.
+        `Interrupted` when `stopped` gives a signal's number, after every process has saved its run;
+        `ToyNetError` for what a user must mend first, such as a full disk or a process that cannot start.
         """
         waiting, attempts = deque(jobs), dict.fromkeys(range(len(jobs)), 0)
         numbers = {id(job): number for number, job in enumerate(jobs)}
         while waiting or any(worker.job for worker in self._workers):
-            if stopped():
-                self._interrupt()
+            if number := stopped():
+                self.close()
+                raise Interrupted("stopped; every run is saved, go on with --resume", signal_number=number)
             self._fill(waiting, watcher)
-            for worker in self._ready():
-                job, worker.job = worker.job, None
-                assert job is not None
+            for worker in self._answered():
                 try:
                     answer = worker.pipe.recv()
+                    if not worker.ready:
+                        worker.ready = True
+                        continue
                 except (EOFError, OSError):
                     answer = self._bury(worker)
+                job, worker.job = worker.job, None
+                assert job is not None
+                if isinstance(answer, str) and stopped():
+                    waiting.append(job)  # a signal to all of us, not a fault of the run
+                    break
+                if isinstance(answer, str):
                     attempts[numbers[id(job)]] += 1
                     if attempts[numbers[id(job)]] < _ATTEMPTS:
                         waiting.appendleft(job)
@@ -119,7 +134,8 @@ class Engine:
                     return
                 idle = self._start()
             idle.job = waiting.popleft()
-            idle.pipe.send(idle.job)
+            with suppress(OSError):  # a process that has died is found when its answer is due
+                idle.pipe.send(idle.job)
             watcher.began(idle.job)
 
     def _start(self) -> _Worker:
@@ -133,26 +149,23 @@ class Engine:
         self._workers.append(worker)
         return worker
 
-    def _ready(self) -> list[_Worker]:
+    def _answered(self) -> list[_Worker]:
         """The busy workers that have answered or died, once there is one; none after half a second."""
         busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
         return [busy[pipe] for pipe in wait(list(busy), timeout=0.5)]  # type: ignore[index]
 
     def _bury(self, worker: _Worker) -> str:
-        """Why the process died."""
+        """Why the process died. Raises `ToyNetError` where it never came up."""
         worker.process.join()
         self._workers.remove(worker)
         code = worker.process.exitcode or 0
-        return (
-            f"its process was killed (signal {-code})" if code < 0 else f"its process ended with code {code}"
-        )
-
-    def _interrupt(self) -> None:
-        for worker in self._workers:
-            if worker.process.is_alive() and worker.process.pid:
-                os.kill(worker.process.pid, signal.SIGTERM)
-        self.close()
-        raise Interrupted("stopped; every run is saved, go on with --resume", signal_number=signal.SIGINT)
+        why = f"was killed (signal {-code})" if code < 0 else f"ended with code {code}"
+        if not worker.ready:
+            raise ToyNetError(
+                f"a process for the runs {why} before it took one; from a script, call toynet.study below "
+                "if __name__ == '__main__', and from a file"
+            )
+        return f"its process {why}"
 
 
 def _work(pipe: Connection, threads: int) -> None:
@@ -161,6 +174,7 @@ def _work(pipe: Connection, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    pipe.send("ready")
     inbox: deque[Any] = deque()
     arrived = threading.Semaphore(0)
     threading.Thread(target=_listen, args=(pipe, inbox, arrived), daemon=True).start()
@@ -215,13 +229,25 @@ def _train(job: Job) -> Entry:
 
     started, path = time.perf_counter(), Path(job.path)
     about, quiet, folder = open_shared(Path(job.images)), Silent(), RunFolder(path)
+    recipe = Recipe.from_table(job.arm, tomllib.loads(job.recipe))
     if (path / "recipe.toml").exists():
+        _check_recipe(folder, recipe)
         execute.resume(folder, threads=None, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
     else:
-        recipe = Recipe.from_table(job.arm, tomllib.loads(job.recipe))
         execute.start(recipe, path, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
     part: Part = "test" if folder.recipe().eval.test else "val"
     return sealed(job.arm, folder, part, whole_s=time.perf_counter() - started)
+
+
+def _check_recipe(folder: "RunFolder", recipe: "Recipe") -> None:
+    """Raise `ToyNetError` for a run that was begun with another recipe than the plan's."""
+    begun = folder.recipe()
+    told = [str(change) for change in differences(begun, recipe, also=("train.seed", "train.precision"))]
+    if told:
+        raise ToyNetError(
+            f"{folder.path} holds a run of another recipe ({'; '.join(told[:3])}); move it away, or start a "
+            "study of another --name"
+        )
 
 
 def _nothing(folder: object) -> None:

@@ -5,16 +5,18 @@ choice was made on take that back.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from toynet.core.errors import UsageError
 from toynet.runs import reads
 from toynet.stats.sequential import FEWEST
-from toynet.studies import analysis, design
+from toynet.studies import analysis
 from toynet.studies.conduct import Audience, conduct
 from toynet.studies.design import Arm
 from toynet.studies.folder import Account, StudyFolder
-from toynet.studies.spec import Variant
+from toynet.studies.plan import Plan
+from toynet.studies.spec import StudySpec, Variant
 
 
 def final(
@@ -24,68 +26,75 @@ def final(
     seeds: int | None = None,
     jobs: int | None = None,
     resume: bool = False,
-    ledgers: Sequence[Path],
+    ledgers: Sequence[Path] = (),
     data_root: Path | None = None,
     audience: Audience | None = None,
 ) -> Account:
     """Train both arms on seeds that the study has not seen, and score each run on the test images once.
 
-    seeds: by default as many as the study gave the variant, 5 at least. ledgers: folders whose ledgers tell
-    of reads of test images; this one is written into the first. Raises `UsageError` for an arm that is not a
-    variant, for a study without runs, and for a claim that has been made already.
+    seeds: by default as many as the study gave the variant, 5 at least. The read is written into the ledger
+    of the folder that holds the study; those in `ledgers` are counted too. Raises `UsageError` for an arm
+    that is not a variant, for a study that has not ended, and for a claim that has been made already.
     """
     account = folder.account()
-    plan, arm = account.plan, account.plan.arm(variant)
-    if arm.against is None:
-        told = ", ".join(one.name for one in plan.arms if one.against is not None)
-        raise UsageError(f"{variant} is the control of study {folder.name}; choose one of {told}")
-    if not account.entries:
-        raise UsageError(f"study {folder.name} has not run yet; a final claim comes after it")
+    _check_ended(account, variant)
     place = folder.final(variant)
-    used = [seed for _, seed in account.entries]
-    spec = plan.spec.model_copy(
-        update={
-            "name": f"{plan.spec.name}/{place.name}",
-            "question": f"Does {variant} help on images that nothing was chosen by?",
-            "seeds": seeds or max(FEWEST, len(analysis.scores(plan.spec, variant, account.entries))),
-            "first_seed": max(used) + 1,
-            "metric": "test_accuracy",
-            "chain": False,
-            "variants": (Variant(name=variant, note=arm.note, changes=_changed(arm)),),
-            "factors": {},
-            "generated": {},
-        }
-    )
-    arms = _arms(plan.arm(arm.against), arm)
     begun = place.ledger.path.exists()
-    if not begun and resume:
-        raise UsageError(f"there is no final claim of {variant} to go on with; start it without --resume")
-    if begun and not resume:
+    if begun != resume:
         raise UsageError(
-            f"the final claim of {variant} is in {place.path} already; go on with it by --resume, or "
-            f"read it by toynet report {folder.name}/{place.name}"
+            f"the final claim of {variant} is in {place.path} already; go on with it by --resume, or read it "
+            f"by toynet report {folder.name}/{place.name}"
+            if begun
+            else f"there is no final claim of {variant} to go on with; start it without --resume"
         )
-    count = 0
-    if not begun:
-        name = f"{folder.name}/{place.name}"
-        reads.log_test_read(ledgers[0], digest=plan.test_digest, run=name, verb="final")
-        count = sum(reads.count_test_reads(ledger, plan.test_digest) for ledger in ledgers)
+    plan, arm = account.plan, account.plan.arm(variant)
+    spec = place.plans()[-1].spec if begun else _spec(account, place, arm, seeds)
+    if begun and seeds not in (None, spec.seeds):
+        raise UsageError(f"the final claim of {variant} was begun with {spec.seeds} seeds, and keeps them")
     return conduct(
         spec,
         place.path,
-        arms=arms,
+        arms=_arms(plan.arm(arm.against or ""), arm),
         jobs=jobs,
         resume=resume,
-        test_reads=count,
+        test_reads=partial(_read_test, folder, place, plan, ledgers),
         data_root=data_root,
         audience=audience,
+    )
+
+
+def _check_ended(account: Account, variant: str) -> None:
+    arm = account.plan.arm(variant)
+    if arm.against is None:
+        told = ", ".join(one.name for one in account.plan.arms if one.against is not None)
+        raise UsageError(f"{variant} is the control of study {account.name}; choose one of {told}")
+    if not account.entries or variant in account.findings.running:
+        raise UsageError(f"study {account.name} has not ended for {variant}; a final claim comes after that")
+
+
+def _spec(account: Account, place: StudyFolder, arm: Arm, seeds: int | None) -> StudySpec:
+    if seeds is not None and seeds < 2:
+        raise UsageError(f"seeds: a claim needs two at least, got {seeds}")
+    plan, used = account.plan, [seed for _, seed in account.entries]
+    return plan.spec.model_copy(
+        update={
+            "name": f"{account.name}/{place.name}",
+            "question": f"Does {arm.name} help on images that nothing was chosen by?",
+            "seeds": seeds or max(FEWEST, len(analysis.scores(plan.spec, arm.name, account.entries))),
+            "first_seed": max(used) + 1,
+            "metric": "test_accuracy",
+            "chain": False,
+            "variants": (Variant(name=arm.name, note=arm.note, changes=_changed(arm)),),
+            "factors": {},
+            "generated": {},
+        }
     )
 
 
 def _arms(control: Arm, variant: Arm) -> tuple[Arm, Arm]:
     """Both as they ran in the study, but scored on test."""
     one, other = (arm.recipe.with_changes({"eval.test": True}) for arm in (control, variant))
-    changes = design.differences(one, other)
+    changes = tuple(change for change in variant.changes if change.key != "eval.test")
     return (
         Arm(name=control.name, against=None, recipe=one),
         Arm(name=variant.name, against=control.name, recipe=other, note=variant.note, changes=changes),
@@ -94,3 +103,19 @@ def _arms(control: Arm, variant: Arm) -> tuple[Arm, Arm]:
 
 def _changed(arm: Arm) -> dict[str, object]:
     return {change.key: change.after for change in arm.changes}
+
+
+def _read_test(
+    study: StudyFolder, place: StudyFolder, before: Plan, ledgers: Sequence[Path], plan: Plan
+) -> int:
+    """Write one read down; how often these test images have been read, as far as ledgers tell."""
+    if plan.digest != before.digest:
+        raise UsageError(f"the images are not those of study {study.name} any more; bring those back")
+    root = study.path.resolve().parent
+    reads.log_test_read(root, digest=plan.test_digest, run=f"{study.name}/{place.name}", verb="final")
+    every = {
+        root,
+        *(ledger.resolve() for ledger in ledgers),
+        *(path.resolve() for path in root.glob("*/runs")),
+    }
+    return sum(reads.count_test_reads(ledger, plan.test_digest) for ledger in every)

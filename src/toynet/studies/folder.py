@@ -1,5 +1,7 @@
 """A study on disk, and all that is known of it: the plan, the runs, and what they say."""
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from toynet.studies import analysis
 from toynet.studies.analysis import Findings
 from toynet.studies.ledger import Entry, Ledger
 from toynet.studies.plan import Plan
+
+_LONGEST = 80
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,15 @@ class StudyFolder:
 
     def run(self, arm: str, seed: int) -> RunFolder:
         """Where a run of the study lies, whether it has been made or not."""
-        return RunFolder(self.runs / f"{arm.replace(' ', '+')}-s{seed}")
+        return RunFolder(self.runs / f"{_folder_name(arm)}-s{seed}")
 
     def final(self, variant: str) -> "StudyFolder":
         """Where the final claim of a variant lies, whether it has been made or not."""
-        return StudyFolder(self.path / f"final-{variant.replace(' ', '+')}")
+        return StudyFolder(self.path / f"final-{_folder_name(variant)}")
+
+    def finals(self) -> list["StudyFolder"]:
+        """The final claims that have been begun."""
+        return [StudyFolder(path.parent) for path in sorted(self.path.glob("final-*/journal.jsonl"))]
 
     def plans(self) -> list[Plan]:
         """The plan, then each that asked for more seeds. Raises `ToyNetError` where there is none."""
@@ -83,3 +91,10 @@ class StudyFolder:
         found = analysis.analyse(plan, entries, earlier=plans[:-1])
         runs = {key: run for key in entries if (run := self.run(*key)).path.exists()}
         return Account(self.name, self.path, plan, entries, found, runs)
+
+
+def _folder_name(arm: str) -> str:
+    """Letters that every file system takes, and not too many; a digest where that leaves something out."""
+    name = arm.replace(" ", "+")
+    safe = re.sub(r"[^A-Za-z0-9._+=-]", "_", name)[:_LONGEST]
+    return name if name == safe else f"{safe}-{hashlib.sha256(arm.encode()).hexdigest()[:8]}"

@@ -1,5 +1,6 @@
 """Runs that are there already, told as a study: replicates of arms, compared over the seeds they share."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from toynet.core.errors import UsageError
@@ -7,7 +8,7 @@ from toynet.core.records import RunResult
 from toynet.runs.folder import RunFolder
 from toynet.runs.recipe import Recipe
 from toynet.studies import analysis, design
-from toynet.studies.design import Arm, Size
+from toynet.studies.design import Arm, Change, Size
 from toynet.studies.folder import Account
 from toynet.studies.ledger import Entry, Part, sealed
 from toynet.studies.plan import Plan
@@ -22,6 +23,8 @@ def gather(
     They are scored on validation, or on test where one of them validated nothing. Raises `UsageError` for
     runs that are one arm only, or not comparable; `ToyNetError` for one that is not finished or is damaged.
     """
+    if margin is not None and not margin > 0:
+        raise UsageError(f"margin must be above 0 points, got {margin:g}")
     groups = _groups(runs)
     if len(groups) < 2:
         raise UsageError("these runs differ in nothing but their seeds; name runs of two recipes at least")
@@ -50,13 +53,16 @@ def gather(
         test_digest=card.test_digest,
     )
     judged = {key: entry for key, entry in entries.items() if key[1] in shared}
-    return Account(plan.spec.name, None, plan, entries, analysis.analyse(plan, judged), folders)
+    found = analysis.analyse(plan, judged)
+    # Nothing was planned here, so nothing is unfinished.
+    told = tuple(caution for caution in found.cautions if caution.code != "unfinished")
+    return Account(plan.spec.name, None, plan, entries, found.model_copy(update={"cautions": told}), folders)
 
 
 def _arms(names: Sequence[str], recipes: Sequence[Recipe]) -> tuple[Arm, ...]:
     control = Arm(name=names[0], against=None, recipe=recipes[0])
     rest = (
-        Arm(name=name, against=names[0], recipe=recipe, changes=design.differences(recipes[0], recipe))
+        Arm(name=name, against=names[0], recipe=recipe, changes=_changes(recipes[0], recipe))
         for name, recipe in zip(names[1:], recipes[1:], strict=True)
     )
     return control, *rest
@@ -83,13 +89,17 @@ def _groups(runs: Sequence[RunFolder]) -> list[list[RunFolder]]:
     groups: list[list[RunFolder]] = []
     for run in runs:
         recipe = run.recipe()
-        mine = (group for group in groups if not design.differences(group[0].recipe(), recipe))
+        mine = (group for group in groups if not _changes(group[0].recipe(), recipe))
         group = next(mine, None)
         if group is None:
             groups.append([run])
         else:
             group.append(run)
     return groups
+
+
+def _changes(before: Recipe, after: Recipe) -> tuple[Change, ...]:
+    return design.differences(before, after, also=["train.precision"])
 
 
 def _check_images(runs: Sequence[RunFolder]) -> None:
@@ -112,7 +122,13 @@ def _metric(runs: Sequence[RunFolder]) -> tuple[Metric, Part]:
 def _names(groups: Sequence[Sequence[RunFolder]]) -> list[str]:
     """The recipes' names where they tell the arms apart, else the first run's."""
     names = [group[0].recipe().name.removesuffix(".toml").rpartition("/")[2] for group in groups]
-    return names if len(set(names)) == len(names) else [group[0].name for group in groups]
+    if len(set(names)) < len(names):
+        names = [group[0].name for group in groups]
+    counts = Counter(names)
+    return [
+        name if counts[name] == 1 else f"{name} ({names[: place + 1].count(name)})"
+        for place, name in enumerate(names)
+    ]
 
 
 def _size(run: RunFolder) -> Size:

@@ -63,6 +63,11 @@ class Entry(Record):
         packed = np.frombuffer(base64.b64decode(self.correct), np.uint8)
         return np.unpackbits(packed, count=self.images).astype(bool)
 
+    def score(self, metric: str) -> float | None:
+        """As a fraction; none for a run that gave none."""
+        found: float | None = getattr(self, metric)
+        return found if self.outcome in ("finished", "stopped_early") else None
+
 
 def pack(correct: NDArray[np.bool_]) -> str:
     """What `Entry.correctness` unpacks."""
@@ -70,7 +75,7 @@ def pack(correct: NDArray[np.bool_]) -> str:
 
 
 def sealed(arm: str, folder: RunFolder, part: Part, *, whole_s: float | None = None) -> Entry:
-    """The entry of a run that is finished. whole_s: as it was measured; else its training time.
+    """The entry of a run that is finished. whole_s: as it was measured, if that was all of it.
 
     Raises `ToyNetError` for a run that is not finished.
     """
@@ -90,7 +95,7 @@ def sealed(arm: str, folder: RunFolder, part: Part, *, whole_s: float | None = N
         test_loss=result.test_loss,
         epochs=result.epochs,
         train_s=result.train_s,
-        whole_s=result.train_s if whole_s is None else whole_s,
+        whole_s=max(result.train_s, whole_s or 0.0),
         images_per_s=result.images_per_s,
         parameters=result.parameters,
         macs=result.macs,

@@ -1,9 +1,11 @@
 """From arms as they were asked for to a frozen plan: images read, a common set-up chosen, sizes counted."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter, Silent
@@ -17,6 +19,7 @@ from toynet.studies.design import Arm, Size
 from toynet.studies.folder import StudyFolder
 from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
+from toynet.training import freezing
 
 _SETUP = ("precision", "kernels", "memory_format")
 
@@ -33,7 +36,6 @@ def prepare(
     arms: tuple[Arm, ...],
     *,
     threads: int,
-    test_reads: int,
     data_root: Path | None,
     reporter: Reporter,
 ) -> Prepared:
@@ -44,6 +46,8 @@ def prepare(
         about[key] = about.get(key) or subject.read(arm.recipe, data_root, reporter)
     images = {arm.name: about[_data_key(arm.recipe)] for arm in arms}
     card = images[arms[0].name].card
+    for arm in arms:
+        _check(spec, arm, images)
     chosen = _with_setups(arms, card, threads, reporter)
     sizes = {arm.name: _size(arm.recipe, images[arm.name].card) for arm in chosen}
     plan = Plan(
@@ -53,15 +57,40 @@ def prepare(
         classes=len(card.classes),
         digest=card.digest,
         test_digest=card.test_digest,
-        test_reads=test_reads,
     )
     # Through JSON once, so that it equals what is read back from the journal.
     return Prepared(Plan.model_validate_json(plan.model_dump_json()), images)
 
 
-def journal(folder: StudyFolder, plan: Plan) -> Plan:
-    """Write the plan, or make sure that it is the one the study was begun with, but for more seeds."""
+def _check(spec: StudySpec, arm: Arm, images: Mapping[str, Subject]) -> None:
+    """What a run would only find out later, and whether an arm is scored on the images of its control."""
+    mine, other = images[arm.name], images[arm.against or arm.name]
+    try:
+        subject.check_crop(arm.recipe, mine.card.image_shape)
+        freezing.check(subject.build_model(arm.recipe, mine.card), arm.recipe.train.freeze)
+    except UsageError as error:
+        raise UsageError(f"study {spec.name}, {arm.name}: {error}") from None
+    if mine is not other and not _same_validation(mine, other):
+        raise UsageError(
+            f"study {spec.name}, {arm.name}: it would be scored on other images than {arm.against}; give "
+            "both the same data and split"
+        )
+
+
+def _same_validation(one: Subject, other: Subject) -> bool:
+    mine, theirs = one.split.val, other.split.val
+    if mine is None or theirs is None:
+        return mine is theirs
+    return np.array_equal(mine.labels, theirs.labels) and np.array_equal(mine.images, theirs.images)
+
+
+def journal(folder: StudyFolder, plan: Plan, test_reads: Callable[[Plan], int]) -> Plan:
+    """Write the plan, or make sure that it is the one the study was begun with, but for more seeds.
+
+    test_reads: called once, with the plan, just before one is written for the first time.
+    """
     if not folder.ledger.plans():
+        plan = plan.model_copy(update={"test_reads": test_reads(plan)})
         folder.ledger.write_plan(json.loads(plan.model_dump_json()))
         return plan
     old = folder.plans()[-1]
@@ -69,9 +98,10 @@ def journal(folder: StudyFolder, plan: Plan) -> Plan:
     if told:
         raise UsageError(f"study {folder.name} was begun differently ({told}); start a new one by --name")
     if old.spec.seeds != plan.spec.seeds:
-        _check_extension(folder.name, old.spec, plan.spec)
-        folder.ledger.write_plan(json.loads(plan.model_dump_json()))
-        return plan
+        _check_extension(folder, old.spec, plan.spec)
+        longer = old.model_copy(update={"spec": plan.spec})
+        folder.ledger.write_plan(json.loads(longer.model_dump_json()))
+        return longer
     return old
 
 
@@ -93,7 +123,12 @@ def _differences(old: Plan, new: Plan) -> str:
     return "other images" if old.digest != new.digest else ""
 
 
-def _check_extension(name: str, old: StudySpec, new: StudySpec) -> None:
+def _check_extension(folder: StudyFolder, old: StudySpec, new: StudySpec) -> None:
+    name = folder.name
+    if folder.finals():
+        raise UsageError(
+            f"study {name} has a final claim, whose seeds further ones would meet; start anew by --name"
+        )
     if not (isinstance(old.seeds, int) and isinstance(new.seeds, int) and new.seeds > old.seeds):
         raise UsageError(
             f"study {name} was planned with seeds {old.seeds}; it can only go on to a larger number"

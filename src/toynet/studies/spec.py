@@ -33,6 +33,12 @@ COSTS: tuple[Cost, ...] = get_args(Cost)
 CONTROL = "control"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,59}")
 _KEYS_OF_A_VARIANT = ("recipe", "note")
+_OURS = {
+    "train.seed": "the seeds are the study's; set first_seed",
+    "train.threads": "the study gives every run its threads; set --jobs",
+    "eval.test": "studies read validation only; toynet final reads test",
+}
+"""Settings that are not for an arm to choose, and why."""
 
 
 class Variant(Record):
@@ -100,15 +106,12 @@ class StudySpec(Record):
 
         Raises `UsageError`, one line, for a study or key that is not known and for an impossible value.
         """
-        table = {
-            **_read(name),
-            **{key: value for key, value in (overrides or {}).items() if value is not None},
-        }
-        return cls.from_table(_plain_name(name), table)
+        given = {key: value for key, value in (overrides or {}).items() if value is not None}
+        return cls.from_table(_plain_name(name), {**_read(name), **given}, Path(name).parent)
 
     @classmethod
-    def from_table(cls, name: str, table: dict[str, Any]) -> Self:
-        """Validate plain tables."""
+    def from_table(cls, name: str, table: dict[str, Any], folder: Path = Path()) -> Self:
+        """Validate plain tables. Recipes that are files are looked for in `folder`."""
         renamed = {"set": "everywhere", "variant": "variants"}
         known = [key for key in cls.model_fields if key not in ("name", *renamed.values())] + list(renamed)
         for key in table:
@@ -120,13 +123,28 @@ class StudySpec(Record):
         if table.get("metric") == "test_accuracy":
             raise UsageError(f"study {name}: metric: studies read validation only; toynet final reads test")
         rest = {renamed.get(key, key): value for key, value in table.items() if key != "variant"}
-        if isinstance(rest.get("everywhere"), dict):
-            rest["everywhere"] = _dotted(rest["everywhere"])
+        for part in ("everywhere", "factors"):
+            if isinstance(rest.get(part), dict):
+                rest[part] = _dotted(rest[part])
+                _check_keys(name, rest[part])
+        if isinstance(rest.get("recipe"), str):
+            rest["recipe"] = _beside(rest["recipe"], folder)
         try:
-            found = [_variant(name, label, inner) for label, inner in variants.items()]
+            found = [_variant(name, label, inner, folder) for label, inner in variants.items()]
             return cls.model_validate({"question": "", **rest, "name": name, "variants": found})
         except ValidationError as error:
             raise UsageError(f"study {name}: {_explain(error)}") from None
+
+    def variant_keys(self, arm: str) -> tuple[str, ...]:
+        """What the file sets for one variant; nothing for another arm."""
+        found = (tuple(variant.changes) for variant in self.variants if variant.name == arm)
+        return next(found, ())
+
+    def on_data(self, data: str | None) -> Self:
+        """The same of other images."""
+        if data is None:
+            return self
+        return self.model_copy(update={"everywhere": {**self.everywhere, "data.name": data}})
 
 
 def shipped() -> list[str]:
@@ -162,7 +180,18 @@ def _plain_name(name: str) -> str:
     return Path(os.path.basename(name)).stem if name.endswith(".toml") else name
 
 
-def _variant(study: str, name: str, table: dict[str, Any]) -> Variant:
+def _check_keys(study: str, settings: Mapping[str, Any]) -> None:
+    for key in settings:
+        if key in _OURS:
+            raise UsageError(f"study {study}: {key}: {_OURS[key]}")
+
+
+def _beside(recipe: str, folder: Path) -> str:
+    """A recipe's file as seen from the study's, as `extends` is in a recipe."""
+    return str(folder / recipe) if recipe.endswith(".toml") else recipe
+
+
+def _variant(study: str, name: str, table: dict[str, Any], folder: Path) -> Variant:
     if name == CONTROL or not _NAME.fullmatch(name):
         raise UsageError(
             f"study {study}: variant.{name}: a variant's name has letters, digits and _ . + = -, 60 at most, "
@@ -172,7 +201,11 @@ def _variant(study: str, name: str, table: dict[str, Any]) -> Variant:
     changes = {key: value for key, value in table.items() if key not in own}
     if not changes and "recipe" not in own:
         raise UsageError(f'study {study}: variant.{name} changes nothing; give it a key such as "optim.lr"')
-    return Variant(name=name, changes=_dotted(changes), **own)
+    changes = _dotted(changes)
+    _check_keys(study, changes)
+    if isinstance(own.get("recipe"), str):
+        own["recipe"] = _beside(own["recipe"], folder)
+    return Variant(name=name, changes=changes, **own)
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -193,4 +226,5 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     message = f"{message[:1].lower()}{message[1:]}"
-    return f"{key}: {message}, got {first['input']!r}" if key else message
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"
+    return f"{key}: {message}{got}" if key else message

@@ -16,9 +16,10 @@ class StopFlag:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopFlag]:
-    """Turn the first SIGINT or SIGTERM into a flag; a second one interrupts at once.
+    """Turn SIGINT and SIGTERM into a flag; a second SIGINT, the impatient user's, interrupts at once.
 
-    Outside the main thread signals cannot be caught, and the flag stays clear.
+    A signal that the process ignores stays ignored. Outside the main thread signals cannot be caught, and
+    the flag stays clear.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
@@ -26,11 +27,12 @@ def stop_on_signals() -> Iterator[StopFlag]:
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if flag.signal_number is not None:
+        if flag.signal_number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        flag.signal_number = number
+        flag.signal_number = flag.signal_number or number
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in wanted}
     try:
         yield flag
     finally:
