@@ -6,7 +6,7 @@ import typer
 
 from toynet.cli import options
 
-EXAMPLE = "Example:  toynet final quickstart --variant shift"
+EXAMPLE = "Example:  toynet final quickstart --variant rotation"
 
 
 def final(
