@@ -28,8 +28,8 @@ def test_each_arm_is_told_with_what_it_changes(tmp_path: Path):
 def test_arms_that_will_get_no_verdict_are_named(tmp_path: Path):
     lines = told(tmp_path, larger=["flip"])
     wanted = (
-        "flip will get no verdict: unequal macs 38,400,000 and 76,800,000; "
-        'to compare all the same, unequal = ["macs"]'
+        "flip will get no verdict: unequal budgets: macs 38,400,000 and 76,800,000; "
+        'to compare nevertheless, unequal = ["macs"]'
     )
     assert [line for line in lines if "no verdict" in line] == [wanted]
 

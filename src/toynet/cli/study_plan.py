@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from toynet.stats import factorial
-from toynet.studies import design
+from toynet.studies import analysis, design
 from toynet.studies.design import Arm
 from toynet.studies.plan import Plan
 
@@ -35,15 +35,9 @@ def _changed(arm: Arm) -> str:
 
 def _without_verdict(plan: Plan) -> Iterator[str]:
     """Arms whose budget differs from that of the arm compared with, where the study does not declare it."""
-    declared = plan.spec.unequal
     for arm in plan.arms:
-        differ = design.unfair(plan.sizes[arm.against], plan.sizes[arm.name]) if arm.against else {}
-        open_ones = {cost: values for cost, values in differ.items() if cost not in declared}
-        if open_ones:
-            told = ", ".join(f"{cost} {old:,} and {new:,}" for cost, (old, new) in open_ones.items())
-            wanted = ", ".join(f'"{cost}"' for cost in (*declared, *open_ones))
-            advice = f"to compare all the same, unequal = [{wanted}]"
-            yield f"{arm.name} will get no verdict: unequal {told}; {advice}"
+        if reason := analysis.unequal_budgets(plan, arm):
+            yield f"{arm.name} will get no verdict: {reason}"
 
 
 def _aliases(plan: Plan) -> Iterator[str]:

@@ -151,15 +151,9 @@ def _withhold(plan: Plan, arm: Arm, entries: Entries) -> Withheld | None:
         failed = together - len(finished)
         reason = f"{failed} of {together} runs of {arm.against} failed, so there is nothing to compare with"
         return Withheld(arm=arm.name, reason=reason)
+    if unequal := unequal_budgets(plan, arm):
+        return Withheld(arm=arm.name, reason=unequal)
     declared = plan.spec.unequal
-    differ = unfair(plan.sizes[arm.against], plan.sizes[arm.name])
-    undeclared = {key: values for key, values in differ.items() if key not in declared}
-    if undeclared:
-        told = ", ".join(f"{key} {old:,} and {new:,}" for key, (old, new) in undeclared.items())
-        wanted = ", ".join(f'"{key}"' for key in (*declared, *undeclared))
-        return Withheld(
-            arm=arm.name, reason=f"unequal budgets: {told}; to compare nevertheless, unequal = [{wanted}]"
-        )
     ratio = costs.time_ratio(arm.name, arm.against, entries)
     if ratio and not {"time", "macs"} & set(declared) and ratio[1] and abs(log(ratio[0])) > _LONGER:
         wanted = ", ".join(f'"{key}"' for key in (*declared, "time"))
@@ -175,6 +169,20 @@ def _withhold(plan: Plan, arm: Arm, entries: Entries) -> Withheld | None:
             arm=arm.name, reason=f"runs of {' and '.join(cut)} stopped early; take early_stop off"
         )
     return None
+
+
+def unequal_budgets(plan: Plan, arm: Arm) -> str | None:
+    """What an arm may spend more or less of than what it is compared with, and the study does not declare."""
+    if arm.against is None:
+        return None
+    declared = plan.spec.unequal
+    differ = unfair(plan.sizes[arm.against], plan.sizes[arm.name])
+    undeclared = {key: values for key, values in differ.items() if key not in declared}
+    if not undeclared:
+        return None
+    told = ", ".join(f"{key} {old:,} and {new:,}" for key, (old, new) in undeclared.items())
+    wanted = ", ".join(f'"{key}"' for key in (*declared, *undeclared))
+    return f"unequal budgets: {told}; to compare nevertheless, unequal = [{wanted}]"
 
 
 def _runs(count: int) -> str:
