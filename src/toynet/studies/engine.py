@@ -170,7 +170,8 @@ class Engine:
 
 def _work(pipe: Connection, threads: int) -> None:
     """The life of a process: take a run, make it, answer; until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal's Ctrl-C reaches all processes; the study's own one decides, and tells the others.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     import torch
 
     torch.set_num_threads(threads)

@@ -18,8 +18,7 @@ class StopFlag:
 def stop_on_signals() -> Iterator[StopFlag]:
     """Turn SIGINT and SIGTERM into a flag; a second SIGINT, the impatient user's, interrupts at once.
 
-    A signal that the process ignores stays ignored. Outside the main thread signals cannot be caught, and
-    the flag stays clear.
+    Outside the main thread signals cannot be caught, and the flag stays clear.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
@@ -31,8 +30,7 @@ def stop_on_signals() -> Iterator[StopFlag]:
             raise KeyboardInterrupt
         flag.signal_number = flag.signal_number or number
 
-    wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, ask) for number in wanted}
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield flag
     finally:
