@@ -56,6 +56,8 @@ def test_only_shared_seeds_are_compared(runs: Path):
 def test_one_seed_gets_no_verdict(runs: Path):
     found = gather(folders(runs, "base-s0", "flip-s0")).findings
     assert found.comparisons == ()
+    assert (found.next_look, found.running) == (None, ())
+    assert "unfinished" not in [caution.code for caution in found.cautions]
     assert found.withheld[0].reason == "one seed so far together with base-s0; it takes two at least"
 
 

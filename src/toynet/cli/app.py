@@ -11,7 +11,7 @@ from toynet.core.errors import ToyNetError, did_you_mean
 
 app = typer.Typer(
     name="toynet",
-    help="Train convolutional image classifiers, evaluate them, and read what their curves say.",
+    help="Train convolutional image classifiers, read their curves, and tell whether a change helped.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -48,7 +48,7 @@ def root(
     ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
-    """Train convolutional image classifiers, evaluate them, and read what their curves say."""
+    """Train convolutional image classifiers, read their curves, and tell whether a change helped."""
 
 
 def main() -> NoReturn:

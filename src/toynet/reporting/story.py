@@ -16,6 +16,8 @@ from toynet.studies.ledger import Entry
 
 Fact = tuple[str, str]
 
+_MORE_RUNS = "Go on with the study: the command that began it and --resume."
+_MORE_SEEDS = "Train the arms with more seeds that both have, or make it a study: toynet study does both."
 _UNFAIR = ("unequal budgets", "runs of")  # how a reason begins that is not about missing or failed runs
 
 
@@ -207,13 +209,15 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
     runs = words.counted(scored, "finished run") + (f", {words.counted(lost, 'failed one')}" if lost else "")
     variants, compared = len(plan.arms) - 1, "the one before" if spec.chain else "the control"
     reads = [("Test set", words.test_reads(plan.test_reads))] if reproduction.is_final(account) else []
+    planned = f"{spec.seeds} for each arm"
+    gathered = f"{len(_shared(account, [arm.name for arm in plan.arms]))} that all arms have"
     facts = [
         ("Control", f"{control.recipe.name}, {control.recipe.model.name} on {control.recipe.data.name}"),
         (
             "Compared",
             f"{words.counted(variants, 'arm')}{', each' * (variants > 1)} with {compared}, seed by seed",
         ),
-        ("Seeds", seeds.get(str(spec.seeds), f"{spec.seeds} for each arm")),
+        ("Seeds", seeds.get(str(spec.seeds), planned if account.path else gathered)),
         ("Runs", runs),
         ("Score", f"{words.metric(spec.metric)}, in percent; differences in points (pp)"),
         *reads,
@@ -265,7 +269,7 @@ def _without_verdict(account: Account) -> list[Warned]:
         kind = unfair if one.reason.startswith(_UNFAIR) else few if together < 2 else failed
         kind.append(f"{one.arm}: {one.reason}.")
     kinds = (
-        ("Too few runs for a verdict", few, "Go on with the study: the command that began it and --resume."),
+        ("Too few runs for a verdict", few, _MORE_RUNS if account.path else _MORE_SEEDS),
         (
             "Not a fair comparison",
             unfair,

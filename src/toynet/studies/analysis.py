@@ -26,7 +26,7 @@ Entries = Mapping[tuple[str, int], Entry]
 
 
 class Withheld(Record):
-    """An arm that gets no verdict, why, and its scores beside those of what it is compared with."""
+    """An arm that gets no verdict, and why."""
 
     arm: str
     reason: str

@@ -56,7 +56,8 @@ def gather(
     found = analysis.analyse(plan, judged)
     # Nothing was planned here, so nothing is unfinished.
     told = tuple(caution for caution in found.cautions if caution.code != "unfinished")
-    return Account(plan.spec.name, None, plan, entries, found.model_copy(update={"cautions": told}), folders)
+    ended = found.model_copy(update={"cautions": told, "next_look": None, "running": ()})
+    return Account(plan.spec.name, None, plan, entries, ended, folders)
 
 
 def _arms(names: Sequence[str], recipes: Sequence[Recipe]) -> tuple[Arm, ...]:
