@@ -1,0 +1,1 @@
+"""Trained models as files for other programs: ONNX, safetensors, Keras, and the card beside them."""

@@ -1,0 +1,1 @@
+"""A local web page of runs, studies and models: `toynet serve`."""
