@@ -14,7 +14,7 @@ from toynet.augment.standardise import Standardiser
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
 from toynet.data import sources, splits
-from toynet.data.images import Dataset, ImageSet
+from toynet.data.images import Dataset, ImageSet, source_and_rows
 from toynet.data.splits import Split
 from toynet.evaluation import metrics, predict
 from toynet.models import catalog
@@ -42,7 +42,7 @@ def read(recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Subject:
     dataset = sources.load(recipe.data, data_root, reporter)
     check_crop(recipe, dataset.image_shape)
     parts = splits.split(dataset, recipe.data)
-    mean, std = splits.channel_statistics(parts.train.images)
+    mean, std = splits.channel_statistics(parts.train)
     card = DataCard(
         name=dataset.name,
         classes=dataset.classes,
@@ -102,10 +102,12 @@ def plan(recipe: Recipe, card: DataCard) -> Plan:
 def training_images(subject: Subject, device: str) -> TrainingImages:
     """The training part on the model's device."""
     part = subject.split.train
+    source, rows = source_and_rows(part.images)
     return TrainingImages(
-        images=torch.from_numpy(part.images).to(device),
+        images=torch.from_numpy(source).to(device),
         labels=torch.from_numpy(part.labels).to(device),
         standardise=standardiser(subject.card, device),
+        rows=None if rows is None else torch.from_numpy(rows).to(device),
     )
 
 

@@ -49,11 +49,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """images: (N, H, W, C) uint8 and labels: (N,) int64, both on the model's device."""
+    """images: (M, H, W, C) uint8 and labels: (N,) int64, both on the model's device.
+
+    rows: (N,) int64, where image i lies in `images`; none where it is at i.
+    """
 
     images: Tensor
     labels: Tensor
     standardise: Standardiser
+    rows: Tensor | None = None
 
 
 def train(
@@ -72,7 +76,7 @@ def train(
     Raises `Diverged` before an update that is not finite; `Interrupted`, after saving, when `stop` is set.
     """
     spec, state, model = plan.train, learner.state, learner.model
-    count = len(data.images)
+    count = len(data.labels)
     steps_per_epoch = batches.batch_count(count, spec.batch_size)
     rate = schedules.build(plan.schedule, epochs=spec.epochs, steps_per_epoch=steps_per_epoch)
     loss_function = losses.build(plan.loss)
@@ -82,7 +86,7 @@ def train(
         model.train()
         order = batches.order(count, seed=spec.seed, epoch=epoch)
         draws = pipeline.draw(plan.augment, order, seed=spec.seed, epoch=epoch)
-        indices = torch.from_numpy(order).to(data.images.device)
+        indices = torch.from_numpy(order).to(data.labels.device)
         reporter.begin(f"epoch {epoch + 1}/{spec.epochs}", count - state.sums.images, "images")
 
         for rows in batches.batches(count, spec.batch_size, start=state.batch):
@@ -121,7 +125,8 @@ def train(
 
 def load(data: TrainingImages, indices: Tensor) -> tuple[Tensor, Tensor]:
     """Images at `indices` (B,), standardised (B, C, H, W) float32 channels-last, and their labels (B,)."""
-    return data.standardise(data.images[indices]), data.labels[indices]
+    rows = indices if data.rows is None else data.rows[indices]
+    return data.standardise(data.images[rows]), data.labels[indices]
 
 
 def forward_backward(
