@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
 from typing import BinaryIO
 
 import numpy as np
@@ -53,6 +54,14 @@ Pixels = NDArray[np.uint8] | Rows
 def source_and_rows(images: Pixels) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """The array that `images` lie in, and which of its rows they are; none where they are all of it."""
     return (images.source, images.rows) if isinstance(images, Rows) else (images, None)
+
+
+def is_mapped(images: Pixels) -> bool:
+    """Whether `images` lie in a file that is mapped, not in memory."""
+    owner: object = source_and_rows(images)[0]
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return isinstance(owner, mmap)
 
 
 def chunks(images: Pixels) -> Iterator[NDArray[np.uint8]]:

@@ -1,6 +1,8 @@
 """From the name of a data set to its images."""
 
+import os
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from toynet.core.errors import UsageError, did_you_mean
@@ -10,6 +12,7 @@ from toynet.data.cifar import VARIANTS
 from toynet.data.cifar_archive import fetch_cifar, load_cifar
 from toynet.data.folder import read_folder
 from toynet.data.images import Dataset, ImageSet
+from toynet.data.layout import find_files
 from toynet.data.pixels import resize_images, with_channels
 from toynet.data.root import data_root
 from toynet.data.spec import DataSpec
@@ -39,6 +42,17 @@ def load(spec: DataSpec, root: Path | None = None, reporter: Reporter = Silent()
     else:
         raise UsageError(f"data.name: unknown data set {spec.name!r}; {did_you_mean(spec.name, NAMES)}")
     return replace(dataset if kind == "folder" else _as_asked(dataset, spec), name=spec.name)
+
+
+def place_of(dataset: Dataset, part: str, number: int) -> str:
+    """Where an image comes from: its file, if it has one, else its number in `part` (train, val or test)."""
+    kind, _, detail = dataset.name.partition(":")
+    if kind != "folder":
+        return f"{part} number {number}"
+    files = find_files(Path(detail).expanduser()).parts[part].values()
+    return next(
+        islice((os.path.join(group.folder, name) for group in files for name in group.names), number, None)
+    )
 
 
 def absolute(name: str) -> str:
