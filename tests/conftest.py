@@ -14,5 +14,5 @@ os.environ["MPLBACKEND"] = "Agg"
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs and caches of a test live in its own folder. `TOYNET_DATA` stays, real images are read there."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     monkeypatch.setenv("TOYNET_RUNS", str(tmp_path / "runs"))

@@ -155,17 +155,22 @@ def test_unusable_files_are_counted_and_five_are_named(tmp_path: Path) -> None:
 
 def test_progress_counts_every_image(tmp_path: Path) -> None:
     class Counter(Silent):
-        total = done = 0
+        def __init__(self) -> None:
+            self.tasks: list[list] = []
 
         def begin(self, task: str, total: int, unit: str) -> None:
-            self.total = total
+            self.tasks.append([task, total, 0])
 
         def advance(self, units: int) -> None:
-            self.done += units
+            self.tasks[-1][2] += units
 
     counter = Counter()
     read_folder(make(tmp_path, {"a": 6, "b": 4}), reporter=counter)
-    assert (counter.total, counter.done) == (10, 10)
+    assert counter.tasks == [
+        ["list image files", 0, 10],
+        ["decode images", 10, 10],
+        ["summarise pixels", 10, 10],
+    ]
 
 
 def test_gray_sets_have_one_channel_and_mixed_ones_three(tmp_path: Path) -> None:

@@ -71,8 +71,10 @@ def test_too_few_images_to_split_is_said():
 
 
 def test_statistics_equal_numpys():
-    images = dataset().train.images
-    mean, std = channel_statistics(images)
+    part = dataset().train
+    images = part.images
+    mean, std = channel_statistics(part)
     assert np.allclose(mean, images.mean(axis=(0, 1, 2)), rtol=1e-6)
     assert np.allclose(std, images.std(axis=(0, 1, 2)), rtol=1e-5)
-    assert channel_statistics(np.zeros((2, 4, 4, 1), np.uint8))[1].tolist() == [1.0]
+    flat = ImageSet(np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.int64), ("a",))
+    assert channel_statistics(flat)[1].tolist() == [1.0]

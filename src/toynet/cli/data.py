@@ -1,11 +1,17 @@
 """`toynet data`"""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toynet.cli import options
+
+if TYPE_CHECKING:
+    from toynet.data.images import Dataset
+
+_SHOWN_DUPLICATES = 5
 
 app = typer.Typer(
     help="Bring, describe and look at data sets.",
@@ -37,14 +43,16 @@ def fetch(
 def info(
     name: Annotated[str, typer.Argument(help="cifar10, cifar100, glyphs[:COUNT], folder:PATH or npz:PATH.")],
     protocol: Annotated[str, typer.Option(help="standard, report or full.")] = "standard",
+    set_: options.Set = None,
     data_root: options.DataRoot = None,
 ) -> None:
-    """Sizes, classes and their balance, split, statistics, and what identifies the images."""
+    """Sizes, classes and their balance, split, statistics, duplicates, and what identifies the images."""
     from toynet.cli.progress import TerminalReporter
+    from toynet.data.balance import balance
     from toynet.runs.recipe import Recipe
     from toynet.runs.subject import read
 
-    recipe = Recipe.load("default", {"data.name": name, "data.protocol": protocol})
+    recipe = Recipe.load("default", {**options.overrides(set_), "data.name": name, "data.protocol": protocol})
     with TerminalReporter() as reporter:
         about = read(recipe, data_root, reporter)
     card = about.card
@@ -58,6 +66,9 @@ def info(
     for label, class_name in enumerate(card.classes):
         counts = [int((part.labels == label).sum()) for part in (about.split.train, about.dataset.test)]
         print(f"{class_name:<{longest}}  {counts[0]:>7,} {counts[1]:>7,}")
+    print(f"\nbalance: {balance(about.split.train.labels, card.classes)}")
+    for line in _duplicates(about.dataset):
+        print(line)
     digests = {"train": card.train_digest, "test": card.test_digest, "split": card.split_digest}
     print("\nsha256 " + "  ".join(f"{part} {digest[:16]}" for part, digest in digests.items()))
 
@@ -90,3 +101,25 @@ def preview(
 
 def _numbers(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:.1f}" for value in values)
+
+
+def _duplicates(dataset: "Dataset") -> Iterator[str]:
+    """Cautions about images that are both trained on and judged by."""
+    from toynet.data.duplicates import shared_images
+    from toynet.data.sources import place_of
+
+    judged = {"test": dataset.test} | ({"val": dataset.val} if dataset.val else {})
+    for name, part in judged.items():
+        pairs = shared_images(part, dataset.train)
+        if not len(pairs):
+            yield (f"duplicates: none of {len(part):,} {name} images is in train too")
+            continue
+        other = int((part.labels[pairs[:, 0]] != dataset.train.labels[pairs[:, 1]]).sum())
+        yield (
+            f"caution: {len(pairs):,} of {len(part):,} {name} images are in train too, pixel for pixel "
+            f"({other:,} with another class); scores on them say nothing about new images"
+        )
+        for mine, theirs in pairs[:_SHOWN_DUPLICATES].tolist():
+            yield f"  {place_of(dataset, name, mine)} = {place_of(dataset, 'train', theirs)}"
+        if len(pairs) > _SHOWN_DUPLICATES:
+            yield "  ..."

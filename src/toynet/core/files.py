@@ -39,7 +39,7 @@ def write_atomic_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Flush a folder's entries, so that a rename in it survives a power cut."""
+    """Flush a folder's entries, so that a rename in it survives a power cut; or a file's content."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -112,10 +112,11 @@ def read_json_lines(path: Path) -> list[Any]:
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, *, waiting: Callable[[str], object] | None = None) -> Iterator[None]:
     """Hold `folder` for this process alone; the kernel frees it when the process ends, however it ends.
 
-    Raises `ToyNetError` naming the owner when another process holds it.
+    When another process holds it, `waiting` is told which one, and its end is awaited; without `waiting`
+    that raises `ToyNetError` naming the owner.
     """
     with (folder / ".lock").open("a+") as file:
         try:
@@ -123,7 +124,10 @@ def folder_lock(folder: Path) -> Iterator[None]:
         except OSError as error:
             file.seek(0)
             owner = file.read().strip() or "another process"
-            raise ToyNetError(f"{folder} is in use by {owner}; wait for it or stop it") from error
+            if waiting is None:
+                raise ToyNetError(f"{folder} is in use by {owner}; wait for it or stop it") from error
+            waiting(owner)
+            fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         file.truncate()
         file.write(f"process {os.getpid()} on {socket.gethostname()}")

@@ -1,9 +1,11 @@
 """What the process keeps of the machine's memory."""
 
 import ctypes
+import mmap
 import os
 import resource
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -49,6 +51,20 @@ def peak_resident_mib() -> float:
     except (OSError, StopIteration):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def will_need(address: int, offsets: Iterable[int], size: int) -> None:
+    """Ask the system to read `size` bytes at each of `offsets` from `address` on, where a file is mapped.
+
+    Returns before they are read (madvise(2)). Where the system does not do that, nothing happens.
+    """
+    if not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    advise = ctypes.CDLL(None).madvise
+    for offset in offsets:
+        start = (address + offset) // mmap.PAGESIZE * mmap.PAGESIZE
+        length = address + offset + size - start
+        advise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_WILLNEED)
 
 
 def _glibc() -> ctypes.CDLL | None:

@@ -8,9 +8,29 @@ from numpy.typing import NDArray
 from toynet.core.seeds import stream
 
 
-def order(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """A permutation of 0..count-1 for this epoch."""
-    return stream(seed, "order", epoch).permutation(count)
+def order(
+    count: int, *, seed: int, epoch: int, balance: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """A permutation of 0..count-1 for this epoch; with the labels (count,) to `balance`, a balanced choice.
+
+    That is `count` images too, equally many of each class (or one more). Each class goes through its images
+    in a random order, again and again, and an epoch goes on where the one before it ended: over the epochs
+    every image of a class is seen equally often.
+    """
+    shuffled = stream(seed, "order", epoch).permutation(count)
+    if balance is None:
+        return shuffled
+    classes = np.unique(balance)
+    chosen = []
+    for place, label in enumerate(classes.tolist()):
+        members = np.flatnonzero(balance == label)
+        quota = count // len(classes) + (place < count % len(classes))
+        first = epoch * quota
+        rounds = range(first // len(members), -(-(first + quota) // len(members)))
+        passes = [stream(seed, "balanced", label, number).permutation(members) for number in rounds]
+        skip = first - rounds.start * len(members)
+        chosen.append(np.concatenate(passes)[skip : skip + quota])
+    return np.concatenate(chosen)[shuffled]
 
 
 def batches(count: int, batch_size: int, *, start: int = 0) -> Iterator[slice]:

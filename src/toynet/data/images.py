@@ -1,13 +1,86 @@
-"""Images in memory: `ImageSet`, and the `Dataset` of its parts."""
+"""Images in memory or mapped from a file: `ImageSet`, and the `Dataset` of its parts."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from mmap import mmap
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toynet.core.errors import DataError
+from toynet.data.moments import image_moments
+
+_CHUNK_BYTES = 1 << 24
+
+
+class Rows:
+    """Images (N, H, W, C) uint8 picked from `source` by row numbers (N,), without a copy.
+
+    Read like the array that they stand for: an index of images (a number, a slice, numbers or truth values)
+    gives those images as an array of their own. `numpy.asarray` copies them all.
+    """
+
+    ndim = 4
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, source: NDArray[np.uint8], rows: NDArray[np.int64]) -> None:
+        self.source, self.rows = source, rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.rows), *self.source.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: int | slice | NDArray[np.generic]) -> NDArray[np.uint8]:
+        if isinstance(key, tuple):
+            raise TypeError("rows are indexed by image; take the images first, as in rows[:]")
+        chosen: NDArray[np.uint8] = self.source[self.rows[key]]
+        return chosen
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> NDArray[np.generic]:
+        if copy is False:
+            raise ValueError("rows are copied when they become an array")
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+
+Pixels = NDArray[np.uint8] | Rows
+
+
+def source_and_rows(images: Pixels) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
+    """The array that `images` lie in, and which of its rows they are; none where they are all of it."""
+    return (images.source, images.rows) if isinstance(images, Rows) else (images, None)
+
+
+def is_mapped(images: Pixels) -> bool:
+    """Whether `images` lie in a file that is mapped, not in memory."""
+    owner: object = source_and_rows(images)[0]
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return isinstance(owner, mmap)
+
+
+def chunks(images: Pixels) -> Iterator[NDArray[np.uint8]]:
+    """All of `images` in order, a few MB at a time."""
+    each = max(1, _CHUNK_BYTES // max(1, int(np.prod(images.shape[1:]))))
+    for first in range(0, len(images), each):
+        yield images[first : first + each]
+
+
+def write_array(file: BinaryIO, images: Pixels) -> None:
+    """Write `images` as numpy.save does, a few MB at a time."""
+    write_header(file, images.shape)
+    for chunk in chunks(images):
+        file.write(np.ascontiguousarray(chunk).data)
+
+
+def write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    """What stands before the bytes of a uint8 array in a .npy file."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 @dataclass(frozen=True)
@@ -15,12 +88,16 @@ class ImageSet:
     """Labelled images: `images` (N, H, W, C) uint8, `labels` (N,) int64, and the class names.
 
     Height, width, channels in this order is the memory order that channels-last convolutions read.
+    moments: `image_moments` of the images where they are known already, so that a mapped file need not be
+    read for them; known_digest: the same for `digest`.
     Raises `DataError` when shapes, dtypes or label values do not fit together.
     """
 
-    images: NDArray[np.uint8]
+    images: Pixels
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
+    moments: NDArray[np.int64] | None = None
+    known_digest: str | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
@@ -41,16 +118,34 @@ class ImageSet:
         return len(self.images)
 
     def take(self, indices: NDArray[np.int64]) -> "ImageSet":
-        """The images at `indices` (copied), in that order."""
-        return ImageSet(self.images[indices], self.labels[indices], self.classes)
+        """The images at `indices`, in that order, not copied."""
+        source, rows = source_and_rows(self.images)
+        chosen = Rows(source, indices if rows is None else rows[indices])
+        moments = None if self.moments is None else self.moments[indices]
+        return ImageSet(chosen, self.labels[indices], self.classes, moments)
 
     @cached_property
     def digest(self) -> str:
         """sha256 over pixels, labels and class names."""
+        if self.known_digest is not None:
+            return self.known_digest
         hasher = hashlib.sha256(repr((self.images.shape, self.classes)).encode())
-        hasher.update(np.ascontiguousarray(self.images).data)
+        for chunk in chunks(self.images):
+            hasher.update(np.ascontiguousarray(chunk).data)
         hasher.update(np.ascontiguousarray(self.labels).data)
         return hasher.hexdigest()
+
+    def total_moments(self) -> NDArray[np.int64]:
+        """Sum and sum of squares of all pixels, (2, C)."""
+        total = np.zeros((2, self.images.shape[3]), np.int64)
+        known = (
+            (image_moments(chunk) for chunk in chunks(self.images))
+            if self.moments is None
+            else [self.moments]
+        )
+        for moments in known:
+            total += moments.sum(axis=0)
+        return total
 
 
 @dataclass(frozen=True)

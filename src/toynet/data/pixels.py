@@ -24,6 +24,11 @@ from toynet.core.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 LARGEST_PIXELS = 25_000_000
+RULES_VERSION = 1
+"""Of what this module does to an image: what was decoded under another number is decoded anew."""
+
+_LUMA = np.array([19_595, 38_470, 7_471], np.uint32)
+"""ITU-R 601-2 in 16 bits, as Pillow has it; they add up to 2^16."""
 
 _header_lock = threading.Lock()
 
@@ -61,6 +66,16 @@ def resize_images(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
         resized[index] = np.asarray(_fitted(picture, size)).reshape(size, size, -1)
     return resized
+
+
+def with_channels(images: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Images (N, H, W, 1 or 3) with 1 or 3 `channels`: colour becomes luma, gray is repeated."""
+    if images.shape[3] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=3)
+    luma = (images @ _LUMA + 0x8000) >> 16
+    return luma.astype(np.uint8)[..., np.newaxis]
 
 
 def _open(source: Path | IO[bytes]) -> Image.Image:

@@ -1,6 +1,8 @@
 """From the name of a data set to its images."""
 
+import os
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from toynet.core.errors import UsageError, did_you_mean
@@ -10,7 +12,8 @@ from toynet.data.cifar import VARIANTS
 from toynet.data.cifar_archive import fetch_cifar, load_cifar
 from toynet.data.folder import read_folder
 from toynet.data.images import Dataset, ImageSet
-from toynet.data.pixels import resize_images
+from toynet.data.layout import find_files
+from toynet.data.pixels import resize_images, with_channels
 from toynet.data.root import data_root
 from toynet.data.spec import DataSpec
 
@@ -22,7 +25,7 @@ MOST_GLYPHS = 1_000_000
 
 
 def load(spec: DataSpec, root: Path | None = None, reporter: Reporter = Silent()) -> Dataset:
-    """The data set that `spec` names, its images brought to `spec.size` where that is given.
+    """The data set that `spec` names, its images in `spec.size` and `spec.channels` where those are given.
 
     `root` is where CIFAR lies or goes (`data_root` if none). Raises `UsageError` for a name that is none of
     `NAMES`, `DataError` for data that cannot be had or used.
@@ -33,12 +36,23 @@ def load(spec: DataSpec, root: Path | None = None, reporter: Reporter = Silent()
     elif kind == "glyphs" and (detail or spec.name == "glyphs"):
         dataset = _glyphs(detail)
     elif kind == "folder" and detail:
-        dataset = read_folder(Path(detail).expanduser(), spec.size, reporter)
+        dataset = read_folder(Path(detail).expanduser(), spec.size, spec.channels, reporter)
     elif kind == "npz" and detail:
         dataset = read_arrays(Path(detail).expanduser(), spec.size)
     else:
         raise UsageError(f"data.name: unknown data set {spec.name!r}; {did_you_mean(spec.name, NAMES)}")
-    return replace(_resized(dataset, spec.size) if spec.size else dataset, name=spec.name)
+    return replace(dataset if kind == "folder" else _as_asked(dataset, spec), name=spec.name)
+
+
+def place_of(dataset: Dataset, part: str, number: int) -> str:
+    """Where an image comes from: its file, if it has one, else its number in `part` (train, val or test)."""
+    kind, _, detail = dataset.name.partition(":")
+    if kind != "folder":
+        return f"{part} number {number}"
+    files = find_files(Path(detail).expanduser()).parts[part].values()
+    return next(
+        islice((os.path.join(group.folder, name) for group in files for name in group.names), number, None)
+    )
 
 
 def absolute(name: str) -> str:
@@ -71,9 +85,17 @@ def _glyphs(count: str) -> Dataset:
     return glyphs(int(count))
 
 
-def _resized(dataset: Dataset, size: int) -> Dataset:
-    def resized(images: ImageSet) -> ImageSet:
-        return ImageSet(resize_images(images.images, size), images.labels, images.classes)
+def _as_asked(dataset: Dataset, spec: DataSpec) -> Dataset:
+    """Arrays brought to the size and the channels of `spec`."""
 
-    val = resized(dataset.val) if dataset.val else None
-    return Dataset(dataset.name, resized(dataset.train), resized(dataset.test), val)
+    def changed(part: ImageSet) -> ImageSet:
+        images = part.images[:]
+        if spec.size:
+            images = resize_images(images, spec.size)
+        if spec.channels != "auto":
+            images = with_channels(images, spec.channels)
+        same = images.shape == part.images.shape
+        return part if same else ImageSet(images, part.labels, part.classes)
+
+    val = changed(dataset.val) if dataset.val else None
+    return Dataset(dataset.name, changed(dataset.train), changed(dataset.test), val)

@@ -24,6 +24,10 @@ class DataSpec(Settings):
     size: Annotated[int, Field(ge=8, le=1024)] | None = None
     """Side in pixels that images are brought to; none keeps what arrays have, and means 32 for folders."""
 
+    channels: Literal["auto", 1, 3] = "auto"
+    """1: colour becomes gray, by luma (ITU-R 601); 3: gray is repeated. `auto`: what arrays have; of image
+    files one where every image is gray, else three."""
+
     @field_validator("name")
     @classmethod
     def _is_text(cls, name: str) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from toynet.core.errors import DataError
 from toynet.core.seeds import stream
 from toynet.data.images import Dataset, ImageSet
+from toynet.data.moments import mean_and_deviation
 from toynet.data.spec import DataSpec
 
 _STANDARD_PART = 0.1
@@ -61,18 +62,13 @@ def split(dataset: Dataset, spec: DataSpec) -> Split:
     return Split(source.take(rest), source.take(chosen), _digest(rest, chosen))
 
 
-def channel_statistics(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def channel_statistics(part: ImageSet) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation per channel, (C,) each, on the 0..255 scale.
 
-    images: (N, H, W, C) uint8. Exact: sums of a histogram. A constant channel has deviation 1.
+    Exact: from sums of whole numbers. A constant channel has deviation 1.
     """
-    values = np.arange(256, dtype=np.float64)
-    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[3])])
-    total = counts.sum(axis=1)
-    mean = counts @ values / total
-    variance = counts @ values**2 / total - mean**2
-    std = np.sqrt(np.maximum(variance, 0.0))
-    return mean.astype(np.float32), np.where(std < 1e-6, 1.0, std).astype(np.float32)
+    height, width = part.images.shape[1:3]
+    return mean_and_deviation(part.total_moments(), len(part) * height * width)
 
 
 def _stratified(labels: NDArray[np.int64], part: float, seed: int) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from toynet.augment.standardise import Standardiser
 from toynet.core.errors import DataError
+from toynet.data.images import Pixels
 from toynet.evaluation.spec import EvalSpec, TestTimeAugmentation
 
 Autocast = Callable[[], AbstractContextManager[object]] | torch.dtype | None
@@ -26,7 +27,7 @@ Autocast = Callable[[], AbstractContextManager[object]] | torch.dtype | None
 
 def logits(
     model: nn.Module,
-    images: NDArray[np.uint8],
+    images: Pixels,
     *,
     mean: ArrayLike,
     std: ArrayLike,

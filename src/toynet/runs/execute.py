@@ -63,6 +63,7 @@ def start(
     recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
     about = about or subject.read(recipe, data_root, reporter)
     freezing.check(subject.build_model(recipe, about.card), recipe.train.freeze)
+    subject.note_imbalance(recipe, about, reporter)
     recipe = setups.resolve(recipe, about.card, reporter)
     with on_threads(stated(recipe.train).threads):
         environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}

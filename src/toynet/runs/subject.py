@@ -14,14 +14,15 @@ from toynet.augment.standardise import Standardiser
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
 from toynet.data import sources, splits
-from toynet.data.images import Dataset, ImageSet
+from toynet.data.balance import UNEVEN, balance
+from toynet.data.images import Dataset, ImageSet, is_mapped, source_and_rows
 from toynet.data.splits import Split
 from toynet.evaluation import metrics, predict
 from toynet.models import catalog
 from toynet.models.speednet import whiten
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
-from toynet.training import precision
+from toynet.training import mapped, precision
 from toynet.training.loop import Plan, Score, TrainingImages
 from toynet.training.setup import stated
 
@@ -42,7 +43,7 @@ def read(recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Subject:
     dataset = sources.load(recipe.data, data_root, reporter)
     check_crop(recipe, dataset.image_shape)
     parts = splits.split(dataset, recipe.data)
-    mean, std = splits.channel_statistics(parts.train.images)
+    mean, std = splits.channel_statistics(parts.train)
     card = DataCard(
         name=dataset.name,
         classes=dataset.classes,
@@ -57,6 +58,17 @@ def read(recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Subject:
         split_digest=parts.digest,
     )
     return Subject(dataset, parts, card)
+
+
+def note_imbalance(recipe: Recipe, about: Subject, reporter: Reporter) -> None:
+    """Say so where classes are filled unevenly, and what can be done unless it is done already."""
+    part = about.split.train
+    found = balance(part.labels, part.classes)
+    if found.ratio <= UNEVEN:
+        return
+    handled = recipe.loss.class_weights == "balanced" or recipe.train.sampling == "balanced"
+    hint = "" if handled else "; see --set loss.class_weights=balanced and --set train.sampling=balanced"
+    reporter.note(f"classes are uneven: {found}{hint}")
 
 
 def check_crop(recipe: Recipe, image_shape: tuple[int, int, int]) -> None:
@@ -102,10 +114,14 @@ def plan(recipe: Recipe, card: DataCard) -> Plan:
 def training_images(subject: Subject, device: str) -> TrainingImages:
     """The training part on the model's device."""
     part = subject.split.train
+    source, rows = source_and_rows(part.images)
+    images = torch.from_numpy(source)
     return TrainingImages(
-        images=torch.from_numpy(part.images).to(device),
+        images=images.to(device) if mapped.fits(images, device) else images,
         labels=torch.from_numpy(part.labels).to(device),
         standardise=standardiser(subject.card, device),
+        rows=None if rows is None else torch.from_numpy(rows).to(device),
+        mapped=is_mapped(part.images),
     )
 
 

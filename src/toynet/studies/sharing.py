@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from toynet.core.files import read_json, write_json
-from toynet.data.images import Dataset, ImageSet
+from toynet.data.images import Dataset, ImageSet, write_array
 from toynet.data.splits import Split
 from toynet.runs.folder import DataCard
 from toynet.runs.subject import Subject
@@ -20,7 +20,8 @@ def share(about: Subject, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in (("train", about.split.train), ("val", about.split.val), ("test", about.dataset.test)):
         if part is not None:
-            np.save(folder / f"{name}-images.npy", part.images)
+            with (folder / f"{name}-images.npy").open("wb") as file:
+                write_array(file, part.images)
             np.save(folder / f"{name}-labels.npy", part.labels)
     write_json(folder / "card.json", json.loads(about.card.model_dump_json()))
 

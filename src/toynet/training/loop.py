@@ -21,7 +21,7 @@ from toynet.core.records import EpochRecord
 from toynet.core.reporter import Reporter
 from toynet.core.seeds import derive
 from toynet.data import batches
-from toynet.training import losses, optimizers, schedules
+from toynet.training import losses, mapped, optimizers, schedules
 from toynet.training.freezing import freeze
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
@@ -49,11 +49,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """images: (N, H, W, C) uint8 and labels: (N,) int64, both on the model's device."""
+    """images: (M, H, W, C) uint8 and labels: (N,) int64, on the model's device.
+
+    rows: (N,) int64, where image i lies in `images`; none where it is at i.
+    mapped: `images` lie in a file; they stay on the host where the device has no room for them.
+    """
 
     images: Tensor
     labels: Tensor
     standardise: Standardiser
+    rows: Tensor | None = None
+    mapped: bool = False
 
 
 def train(
@@ -72,22 +78,24 @@ def train(
     Raises `Diverged` before an update that is not finite; `Interrupted`, after saving, when `stop` is set.
     """
     spec, state, model = plan.train, learner.state, learner.model
-    count = len(data.images)
+    count = len(data.labels)
     steps_per_epoch = batches.batch_count(count, spec.batch_size)
     rate = schedules.build(plan.schedule, epochs=spec.epochs, steps_per_epoch=steps_per_epoch)
-    loss_function = losses.build(plan.loss)
+    loss_function = losses.build(plan.loss, data.labels.bincount(minlength=plan.classes))
+    evenly = data.labels.cpu().numpy() if spec.sampling == "balanced" else None
 
     while state.epoch < spec.epochs and not _waited_enough(learner, spec):
         epoch = state.epoch
         model.train()
-        order = batches.order(count, seed=spec.seed, epoch=epoch)
+        order = batches.order(count, seed=spec.seed, epoch=epoch, balance=evenly)
         draws = pipeline.draw(plan.augment, order, seed=spec.seed, epoch=epoch)
-        indices = torch.from_numpy(order).to(data.images.device)
+        indices = torch.from_numpy(order).to(data.labels.device)
         reporter.begin(f"epoch {epoch + 1}/{spec.epochs}", count - state.sums.images, "images")
 
         for rows in batches.batches(count, spec.batch_size, start=state.batch):
             started = time.perf_counter()
             images, labels = load(data, indices[rows])
+            look_ahead(data, indices[rows.stop : rows.stop + spec.batch_size])
             images, labels = pipeline.augment(plan.augment, images, labels, draws, rows, classes=plan.classes)
             progress = state.step / (spec.epochs * steps_per_epoch)
             images = shrink(images, spec.small, progress)
@@ -121,7 +129,19 @@ def train(
 
 def load(data: TrainingImages, indices: Tensor) -> tuple[Tensor, Tensor]:
     """Images at `indices` (B,), standardised (B, C, H, W) float32 channels-last, and their labels (B,)."""
-    return data.standardise(data.images[indices]), data.labels[indices]
+    rows = _rows(data, indices)
+    return data.standardise(data.images[rows].to(data.labels.device)), data.labels[indices]
+
+
+def look_ahead(data: TrainingImages, indices: Tensor) -> None:
+    """Have the images at `indices` (B,) read from the disk meanwhile, where they lie there."""
+    if data.mapped and data.images.device.type == "cpu":
+        mapped.expect(data.images, _rows(data, indices))
+
+
+def _rows(data: TrainingImages, indices: Tensor) -> Tensor:
+    """Where the images at `indices` lie in `data.images`, on the device of these."""
+    return (indices if data.rows is None else data.rows[indices]).to(data.images.device)
 
 
 def forward_backward(

@@ -19,6 +19,9 @@ class LossSpec(Settings):
     label_smoothing: Fraction = 0.0
     """Share of the label spread evenly over all classes."""
 
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: an image weighs n / (K n_k), where n_k of the n training images are of its class k."""
+
     gamma: NotNegative = 2.0
     """Focal loss only: how strongly easy images are played down."""
 
@@ -142,6 +145,9 @@ class TrainSpec(Settings):
     batch_size: Annotated[int, Field(ge=2)] = 128
     micro_batch: Annotated[int, Field(ge=2)] | None = None
     """Images per forward pass; gradients add up over a batch. It sets what batch norm averages over."""
+
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """`uniform`: an epoch shows every image once. `balanced`: as many images, equally many of each class."""
 
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`bf16`: autocast with fp32 weights. `auto`: whichever a timing on this machine finds faster."""
