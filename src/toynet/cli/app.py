@@ -7,7 +7,8 @@ from typing import NoReturn
 import typer
 
 from toynet.cli import bench, compare, data, diagnose, evaluate, final, models, recipes, report, study, train
-from toynet.core.errors import ToyNetError, did_you_mean
+from toynet.core.environment import place_among_ranks
+from toynet.core.errors import ToyNetError, UsageError, did_you_mean
 
 app = typer.Typer(
     name="toynet",
@@ -58,6 +59,7 @@ def main() -> NoReturn:
     arguments = [argument for argument in arguments if argument != "--debug"]
     command = typer.main.get_command(app)
     try:
+        _refuse_ranks(arguments)
         code = command.main(arguments, "toynet", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -74,6 +76,13 @@ def main() -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _refuse_ranks(arguments: list[str]) -> None:
+    """Only one verb is shared by the processes of `torchrun`; others would do all several times."""
+    verb = next((argument for argument in arguments if not argument.startswith("-")), "train")
+    if place_among_ranks()[1] > 1 and verb != "train":
+        raise UsageError(f"torchrun is for toynet train; start toynet {verb} without it")
+
+
 def _refuse(error: Exception, arguments: list[str], debug: bool) -> int:
     """Answer a wrong command line; one that is only unfinished gets the help."""
     if type(error).__name__ == "NoArgsIsHelpError":
@@ -83,6 +92,11 @@ def _refuse(error: Exception, arguments: list[str], debug: bool) -> int:
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
+    if place_among_ranks()[1] > 1:
+        from toynet.training.distributed import has_the_last_word
+
+        if not has_the_last_word(message, code):
+            return code
     if debug:
         import traceback
 

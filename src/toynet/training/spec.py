@@ -143,6 +143,10 @@ class TrainSpec(Settings):
     micro_batch: Annotated[int, Field(ge=2)] | None = None
     """Images per forward pass; gradients add up over a batch. It sets what batch norm averages over."""
 
+    batch_norm: Literal["sync", "rank"] = "sync"
+    """Over several ranks (docs/distributed.md): `sync` averages over all their images, as one process does,
+    `rank` over each rank's own, which is faster and another experiment. One process: no difference."""
+
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`bf16`: autocast with fp32 weights. `auto`: whichever a timing on this machine finds faster."""
 
