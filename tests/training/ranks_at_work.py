@@ -48,7 +48,14 @@ def data(count: int) -> TrainingImages:
 def network(dropout: float) -> nn.Module:
     """Without kinks: where a ReLU switches, a difference by rounding becomes one that can be seen."""
     torch.manual_seed(5)
-    layers = nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.GELU(), nn.Conv2d(6, 8, 3, 2), nn.BatchNorm2d(8), nn.GELU()
+    layers = (
+        nn.Conv2d(3, 6, 3),
+        nn.BatchNorm2d(6),
+        nn.GELU(),
+        nn.Conv2d(6, 8, 3, 2),
+        nn.BatchNorm2d(8),
+        nn.GELU(),
+    )
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout), nn.Linear(288, 3))
 
 

@@ -127,9 +127,7 @@ def test_all_ranks_diverge_at_one_step(outcomes: list[dict]):
     ("scenario", "tolerance"),
     [("norm", 1e-5), ("norm of one", 1e-5), ("norm in bf16", 3e-2)],
 )
-def test_synced_batch_norm_is_torchs_over_all_images(
-    outcomes: list[dict], scenario: str, tolerance: float
-):
+def test_synced_batch_norm_is_torchs_over_all_images(outcomes: list[dict], scenario: str, tolerance: float):
     alone, *ranks = (outcome[scenario] for outcome in outcomes)
     for key in ("out", "by_maps"):
         joined = torch.cat([rank[key] for rank in ranks])

@@ -1,5 +1,6 @@
 """The `toynet` command. It imports a verb's machinery only when the verb runs, so that help is instant."""
 
+import os
 import sys
 from contextlib import suppress
 from typing import NoReturn
@@ -73,7 +74,17 @@ def main() -> NoReturn:
         code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
     except Exception as error:
         code = _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
-    sys.exit(code if isinstance(code, int) else 0)
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit; at once after a signal and as a rank that failed, for taking torch apart may take a second."""
+    if code > 128 or (code and place_among_ranks()[1] > 1):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, AttributeError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _refuse_ranks(arguments: list[str]) -> None:
