@@ -22,11 +22,13 @@ from toynet.reporting.gallery import draw_preview
 from toynet.reporting.run_figures import draw_run
 from toynet.runs import execute, reads, subject, trained
 from toynet.runs.folder import RunFolder, check_name
+from toynet.runs.ranks import assist
 from toynet.runs.recipe import Recipe
 from toynet.speed.bench import MOST_SECONDS
 from toynet.speed.bench import bench as measure
 from toynet.speed.records import BenchResult
 from toynet.training import precision
+from toynet.training.distributed import joined
 
 
 @dataclass(frozen=True)
@@ -72,24 +74,35 @@ def train(
 
     `data`, `seed` and `threads` are short for the overrides data.name, train.seed and train.threads. With
     `resume`, go on with the run called `name`, or with this recipe's newest unfinished one, on as many
-    threads as it began with unless `threads` is given. Raises `ToyNetError` and its kinds.
+    threads as it began with unless `threads` is given. Under `torchrun` the processes train one run together;
+    only the first has its result. Raises `ToyNetError` and its kinds.
     """
     reporter, root = reporter or Silent(), root or places.runs_folder()
     changes = dict(overrides or {})
     changes |= {"data.name": data} if data is not None else {}
     changes |= {"train.seed": seed} if seed is not None else {}
-    wanted = Recipe.load(recipe, changes)
-    if resume:
-        folder = _unfinished(wanted, changes, name, root)
-        result = execute.resume(
-            folder, threads=threads, data_root=data_root, reporter=reporter, illustrate=draw_run
+    with joined() as ranks:
+        if ranks.rank > 0:
+            return Run(RunFolder(root / (assist(ranks, data_root) or "")), None)
+        wanted = Recipe.load(recipe, changes)
+        if resume:
+            folder = _unfinished(wanted, changes, name, root)
+            result = execute.resume(
+                folder,
+                threads=threads,
+                data_root=data_root,
+                reporter=reporter,
+                illustrate=draw_run,
+                ranks=ranks,
+            )
+            return Run(folder, result)
+        if threads is not None:
+            wanted = wanted.with_changes({"train.threads": threads})
+        path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
+        result = execute.start(
+            wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run, ranks=ranks
         )
-        return Run(folder, result)
-    if threads is not None:
-        wanted = wanted.with_changes({"train.threads": threads})
-    path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
-    result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run)
-    return Run(RunFolder(path), result)
+        return Run(RunFolder(path), result)
 
 
 def open_run(run: str | Path | Run, *, root: Path | None = None) -> Run:

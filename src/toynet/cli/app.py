@@ -1,5 +1,6 @@
 """The `toynet` command. It imports a verb's machinery only when the verb runs, so that help is instant."""
 
+import os
 import sys
 from contextlib import suppress
 from typing import NoReturn
@@ -20,7 +21,8 @@ from toynet.cli import (
     study,
     train,
 )
-from toynet.core.errors import ToyNetError, did_you_mean
+from toynet.core.environment import place_among_ranks
+from toynet.core.errors import ToyNetError, UsageError, did_you_mean
 
 app = typer.Typer(
     name="toynet",
@@ -72,6 +74,7 @@ def main() -> NoReturn:
     arguments = [argument for argument in arguments if argument != "--debug"]
     command = typer.main.get_command(app)
     try:
+        _refuse_ranks(arguments)
         code = command.main(arguments, "toynet", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -85,7 +88,24 @@ def main() -> NoReturn:
         code = _fail(f"{error.filename or 'output'}: {error.strerror or error}", 1, debug)
     except Exception as error:
         code = _fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", 1, debug)
-    sys.exit(code if isinstance(code, int) else 0)
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit; at once after a signal and as a rank that failed, for taking torch apart may take a second."""
+    if code > 128 or (code and place_among_ranks()[1] > 1):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, AttributeError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _refuse_ranks(arguments: list[str]) -> None:
+    """Only one verb is shared by the processes of `torchrun`; others would do all several times."""
+    verb = next((argument for argument in arguments if not argument.startswith("-")), "train")
+    if place_among_ranks()[1] > 1 and verb != "train":
+        raise UsageError(f"torchrun is for toynet train; start toynet {verb} without it")
 
 
 def _refuse(error: Exception, arguments: list[str], debug: bool) -> int:
@@ -97,6 +117,11 @@ def _refuse(error: Exception, arguments: list[str], debug: bool) -> int:
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
+    if place_among_ranks()[1] > 1:
+        from toynet.training.distributed import has_the_last_word
+
+        if not has_the_last_word(message, code):
+            return code
     if debug:
         import traceback
 

@@ -35,6 +35,13 @@ def fingerprint(about: dict[str, Any] | None = None) -> str:
     return f"{about['processor']} [{' '.join(about['flags'])}] torch {about['packages']['torch']}"
 
 
+def place_among_ranks() -> tuple[int, int]:
+    """This process's rank and how many there are, as `torchrun` tells them; (0, 1) where nobody does."""
+    rank, size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    there = rank.isdecimal() and size.isdecimal() and "MASTER_ADDR" in os.environ
+    return (int(rank), int(size)) if there else (0, 1)
+
+
 def usable_cores() -> int:
     """The cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -74,3 +74,5 @@ class RunResult(Record):
     macs: int
     precision: str
     threads: int
+    ranks: int = 1
+    """Processes that trained it together, each on `threads`; as it ended, where that changed."""

@@ -42,7 +42,8 @@ class Chain(nn.Sequential):
 
     def _can_norm(self, layer: nn.Module, maps: Tensor) -> TypeGuard[nn.BatchNorm2d]:
         """Whether `layer` is a batch norm for a compiled function: in evaluation not one to learn through."""
-        if not (self.compiled and isinstance(layer, nn.BatchNorm2d) and compiled.takes(maps)):
+        # Not of a kind of it, such as one that looks at more than these maps.
+        if not (self.compiled and type(layer) is nn.BatchNorm2d and compiled.takes(maps)):
             return False
         learns = maps.requires_grad or any(weight.requires_grad for weight in layer.parameters())
         return layer.training or not (torch.is_grad_enabled() and learns)

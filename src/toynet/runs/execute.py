@@ -21,12 +21,14 @@ from toynet.core.seeds import stream
 from toynet.data import sources
 from toynet.evaluation import activations, metrics
 from toynet.models.cost import cost
+from toynet.runs import ranks as crew
 from toynet.runs import reads, setups, subject
 from toynet.runs.folder import RunFolder, check_free
 from toynet.runs.recipe import Recipe
 from toynet.runs.subject import Subject
 from toynet.runs.tensorboard import EventLog, event_log
 from toynet.training import checkpoints, freezing, loop, precision
+from toynet.training.distributed import ALONE, Ranks
 from toynet.training.interrupts import stop_on_signals
 from toynet.training.learner import Learner
 from toynet.training.setup import on_threads, prepare, stated
@@ -51,6 +53,7 @@ def start(
     reporter: Reporter,
     illustrate: Illustrate,
     about: Subject | None = None,
+    ranks: Ranks = ALONE,
 ) -> RunResult:
     """Run `recipe` into a new folder at `path`; `about` is what it is about, where that is known already.
 
@@ -60,6 +63,7 @@ def start(
     keep_freed_memory()
     check_free(path)
     reads.check_ledger(path.parent)
+    crew.check(ranks, recipe)
     recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
     about = about or subject.read(recipe, data_root, reporter)
     freezing.check(subject.build_model(recipe, about.card), recipe.train.freeze)
@@ -67,9 +71,10 @@ def start(
     recipe = setups.resolve(recipe, about.card, reporter)
     with on_threads(stated(recipe.train).threads):
         environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}
+        environment["ranks"] = ranks.size
         folder = RunFolder.create(path, recipe, about.card, environment)
         with folder_lock(folder.path):
-            return _run(folder, recipe, about, reporter, illustrate)
+            return _run(folder, recipe, about, reporter, illustrate, ranks)
 
 
 def resume(
@@ -80,14 +85,15 @@ def resume(
     reporter: Reporter,
     illustrate: Illustrate,
     about: Subject | None = None,
+    ranks: Ranks = ALONE,
 ) -> RunResult:
     """Go on with an unfinished run as if it had not stopped; a finished one is returned as it is.
 
-    It goes on with as many threads as it began with, unless `threads` says otherwise. Raises `ToyNetError`
-    when the images are not the ones the run began with.
+    It goes on with as many threads in all as it began with, unless `threads` says otherwise. Raises
+    `ToyNetError` when the images are not the ones the run began with.
     """
     keep_freed_memory()
-    with on_threads(threads or folder.environment()["threads"]), folder_lock(folder.path):
+    with on_threads(threads or _threads(folder, ranks)), folder_lock(folder.path):
         finished = folder.result()
         if finished is not None:
             reporter.note(f"run {folder.name} is finished already")
@@ -95,8 +101,9 @@ def resume(
         recipe = folder.recipe()
         about = about or subject.read(recipe, data_root, reporter)
         check_same_images(folder, about)
-        _note_other_machine(folder, reporter)
-        return _run(folder, recipe, about, reporter, illustrate)
+        crew.check(ranks, recipe)
+        _note_other_machine(folder, reporter, ranks)
+        return _run(folder, recipe, about, reporter, illustrate, ranks)
 
 
 def fresh_name(recipe: Recipe, root: Path) -> str:
@@ -117,7 +124,12 @@ def check_same_images(folder: RunFolder, about: Subject) -> None:
 
 
 def _run(
-    folder: RunFolder, recipe: Recipe, about: Subject, reporter: Reporter, illustrate: Illustrate
+    folder: RunFolder,
+    recipe: Recipe,
+    about: Subject,
+    reporter: Reporter,
+    illustrate: Illustrate,
+    ranks: Ranks,
 ) -> RunResult:
     device = precision.device()
     model = subject.first_model(recipe, about, device)
@@ -129,23 +141,26 @@ def _run(
         for line in damaged:
             reporter.note(f"passed over a checkpoint: {line}")
     folder.cut_metrics(learner.state.epoch)
-    seal = partial(_seal, folder, recipe, about, learner)
+    seal = partial(_seal, folder, recipe, about, learner, ranks)
+    crew.enlist(ranks, folder.name, recipe, about, learner)
     folder.tensorboard.mkdir(exist_ok=True)
     with event_log(folder.tensorboard, epochs_done=learner.state.epoch) as events, torch.random.fork_rng():
         try:
-            with stop_on_signals() as stop:
+            with crew.in_step(ranks, recipe, learner), stop_on_signals() as stop:
                 loop.train(
                     learner,
                     subject.plan(recipe, about.card),
                     subject.training_images(about, device),
-                    validate=subject.validator(recipe, about, device),
+                    validate=subject.validator(recipe, about, device, ranks),
                     record=partial(_record, folder, recipe, learner, events),
                     save=partial(checkpoints.save, folder.checkpoints),
                     stop=stop,
                     reporter=reporter,
+                    ranks=ranks,
                 )
         except Diverged as error:
             folder.seal(seal(status="diverged", reason=str(error), scores=Scores(None, None)))
+            ranks.wait()
             raise
     scores = _evaluate(folder, recipe, about, learner, reporter)
     illustrate(folder)
@@ -212,6 +227,7 @@ def _seal(
     recipe: Recipe,
     about: Subject,
     learner: Learner,
+    ranks: Ranks,
     *,
     status: Status,
     reason: str | None,
@@ -245,14 +261,23 @@ def _seal(
         macs=size.macs,
         precision=stated(recipe.train).precision,
         threads=torch.get_num_threads(),
+        ranks=ranks.size,
     )
 
 
-def _note_other_machine(folder: RunFolder, reporter: Reporter) -> None:
+def _threads(folder: RunFolder, ranks: Ranks) -> int:
+    """For each rank, so that all together have as many as the run began with."""
+    began = folder.environment()
+    return max(1, int(began["threads"]) * int(began.get("ranks", 1)) // ranks.size)
+
+
+def _note_other_machine(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> None:
     before, now = folder.environment(), describe()
     keys = ("processor", "flags", "packages")
     differ = [key for key in keys if before.get(key) != now[key]]
     if before.get("threads") != torch.get_num_threads():
         differ.append("threads")
+    if before.get("ranks", 1) != ranks.size:
+        differ.append("ranks")
     if differ:
         reporter.note(f"{', '.join(differ)} differ from when this run began: it goes on, but not bit for bit")

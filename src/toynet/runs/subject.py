@@ -23,6 +23,7 @@ from toynet.models.speednet import whiten
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
 from toynet.training import mapped, precision
+from toynet.training.distributed import ALONE, Ranks
 from toynet.training.loop import Plan, Score, TrainingImages
 from toynet.training.setup import stated
 
@@ -125,14 +126,17 @@ def training_images(subject: Subject, device: str) -> TrainingImages:
     )
 
 
-def validator(recipe: Recipe, subject: Subject, device: str) -> "partial[Score] | None":
-    """A function from a model to its validation loss and accuracy; none where nothing validates."""
+def validator(recipe: Recipe, subject: Subject, device: str, ranks: Ranks = ALONE) -> "partial[Score] | None":
+    """A function from a model to its validation loss and accuracy; none where nothing validates.
+
+    Each of several ranks scores a share of the images, and all get the same numbers.
+    """
     part = subject.split.val
     if part is None:
         return None
     # Views for test time would multiply the cost of every epoch; they are kept for the final scores.
     every_epoch = recipe.with_changes({"eval.tta": "none"})
-    return partial(_score, part=part, logits=classifier(every_epoch, subject.card, device))
+    return partial(_score, part=part, logits=classifier(every_epoch, subject.card, device), ranks=ranks)
 
 
 def classifier(recipe: Recipe, card: DataCard, device: str) -> Callable[..., NDArray[np.float32]]:
@@ -147,6 +151,9 @@ def classifier(recipe: Recipe, card: DataCard, device: str) -> Callable[..., NDA
     )
 
 
-def _score(model: nn.Module, *, part: ImageSet, logits: Callable[..., NDArray[np.float32]]) -> Score:
-    found = metrics.measure(logits(model, part.images), part.labels)
+def _score(
+    model: nn.Module, *, part: ImageSet, logits: Callable[..., NDArray[np.float32]], ranks: Ranks
+) -> Score:
+    of_all = ranks.map_rows(len(part), lambda rows: torch.from_numpy(logits(model, part.images[rows])))
+    found = metrics.measure(of_all.numpy(), part.labels)
     return found.loss, found.accuracy

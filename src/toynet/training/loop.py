@@ -22,12 +22,14 @@ from toynet.core.reporter import Reporter
 from toynet.core.seeds import derive
 from toynet.data import batches
 from toynet.training import losses, mapped, optimizers, schedules
+from toynet.training.distributed import ALONE, Ranks
 from toynet.training.freezing import freeze
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
 from toynet.training.precision import arithmetic
 from toynet.training.resolution import shrink
 from toynet.training.setup import Setup
+from toynet.training.shares import Share
 from toynet.training.spec import LossSpec, OptimSpec, ScheduleSpec, TrainSpec
 
 Score = tuple[float, float]
@@ -72,10 +74,12 @@ def train(
     save: Callable[[Learner], object],
     stop: StopFlag,
     reporter: Reporter,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train until the planned epochs are done or early stopping ends them.
 
-    Raises `Diverged` before an update that is not finite; `Interrupted`, after saving, when `stop` is set.
+    Several `ranks` each take a share of every batch and all make the same updates. Raises `Diverged` before
+    an update that is not finite; `Interrupted`, after saving, when `stop` is set on any rank.
     """
     spec, state, model = plan.train, learner.state, learner.model
     count = len(data.labels)
@@ -94,17 +98,19 @@ def train(
 
         for rows in batches.batches(count, spec.batch_size, start=state.batch):
             started = time.perf_counter()
-            images, labels = load(data, indices[rows])
+            share = ranks.share(rows, together=spec.batch_norm == "sync")
+            images, labels = _augmented(plan, data, indices, draws, rows, share)
             look_ahead(data, indices[rows.stop : rows.stop + spec.batch_size])
-            images, labels = pipeline.augment(plan.augment, images, labels, draws, rows, classes=plan.classes)
             progress = state.step / (spec.epochs * steps_per_epoch)
             images = shrink(images, spec.small, progress)
-            torch.manual_seed(derive(spec.seed, "dropout", state.step))
+            torch.manual_seed(derive(spec.seed, "dropout", state.step, *ranks.stream))
             freeze(model, spec.freeze, progress)
             optimizers.set_rate(learner.optimizers, rate, state.step, state.plateau.factor)
             loss, correct = forward_backward(
-                model, loss_function, images, labels, plan.setup, spec.micro_batch
+                model, loss_function, images, labels, plan.setup, spec.micro_batch, share
             )
+            average = share.weight if spec.batch_norm == "rank" else None
+            loss, correct = ranks.combine(model, loss, correct, average)
             norm = gradient_norm(model, plan.optim.clip_norm)
             _check_finite(loss, norm, step=state.step, epoch=epoch)
             for optimizer in learner.optimizers:
@@ -113,9 +119,9 @@ def train(
             state.batch += 1
             if learner.average is not None:
                 learner.average.update(model, state.step)
-            _add(learner, loss, correct, norm, len(images), time.perf_counter() - started)
-            reporter.advance(len(images))
-            _stop_if_asked(stop, learner, save)
+            _add(learner, loss, correct, norm, share.whole, time.perf_counter() - started)
+            reporter.advance(share.whole)
+            _stop_if_asked(stop, learner, save, ranks)
 
         score = _score(learner, validate)
         lr = plan.optim.lr * rate(state.step - 1) * state.plateau.factor
@@ -124,7 +130,7 @@ def train(
         reporter.epoch(line, spec.epochs)
         if _worth_saving(learner, spec):
             save(learner)
-        _stop_if_asked(stop, learner, save)
+        _stop_if_asked(stop, learner, save, ranks)
 
 
 def load(data: TrainingImages, indices: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,6 +150,17 @@ def _rows(data: TrainingImages, indices: Tensor) -> Tensor:
     return (indices if data.rows is None else data.rows[indices]).to(data.images.device)
 
 
+def _augmented(
+    plan: Plan, data: TrainingImages, indices: Tensor, draws: pipeline.Draws, rows: slice, share: Share
+) -> tuple[Tensor, Tensor]:
+    """This rank's share of the batch at `rows`, augmented. Mixing needs the whole, for partners are in it."""
+    seen = rows if plan.augment.mixup or plan.augment.cutmix else share.rows
+    images, labels = load(data, indices[seen])
+    images, labels = pipeline.augment(plan.augment, images, labels, draws, seen, classes=plan.classes)
+    mine = slice(share.rows.start - seen.start, share.rows.stop - seen.start)
+    return images[mine], labels[mine]
+
+
 def forward_backward(
     model: nn.Module,
     loss_function: losses.Loss,
@@ -151,22 +168,26 @@ def forward_backward(
     labels: Tensor,
     setup: Setup,
     micro_batch: int | None,
+    share: Share | None = None,
 ) -> tuple[float, int]:
     """Leave the gradient of the batch's mean loss in the model; returns that loss and the number correct.
 
-    The batch passes in pieces of `micro_batch` images, each weighted by its share.
+    The batch passes in pieces of `micro_batch` images, each weighted by its share. Where these images are
+    only a rank's `share` of the batch, so are gradient, loss and number.
     """
     for parameter in model.parameters():
         parameter.grad = None
     total, correct = 0.0, 0
-    size = micro_batch or len(images)
+    whole, reach = (share.whole, share.reach) if share else (len(images), len(images))
+    size = micro_batch or max(reach, 1)
     images = images.contiguous(memory_format=setup.layout)
-    for first in range(0, len(images), size):
+    for first in range(0, reach, size):
         piece, target = images[first : first + size], labels[first : first + size]
         with arithmetic(setup.precision, images.device.type):
             logits = model(piece)
-        loss = loss_function(logits, target) * (len(piece) / len(images))
-        loss.backward()  # type: ignore[no-untyped-call]
+        # A piece without images only keeps the other ranks company in their batch norm.
+        loss = loss_function(logits, target) * (len(piece) / whole) if len(piece) else logits.sum()
+        loss.backward()
         total += loss.item()
         truth = target if target.ndim == 1 else target.argmax(dim=1)
         correct += int((logits.detach().argmax(dim=1) == truth).sum())
@@ -243,14 +264,16 @@ def _close_epoch(learner: Learner, plan: Plan, score: Score | None, lr: float) -
     )
 
 
-def _stop_if_asked(stop: StopFlag, learner: Learner, save: Callable[[Learner], object]) -> None:
-    if stop.signal_number is None:
+def _stop_if_asked(stop: StopFlag, learner: Learner, save: Callable[[Learner], object], ranks: Ranks) -> None:
+    signal_number = ranks.largest(stop.signal_number or 0)
+    if not signal_number:
         return
     save(learner)
+    ranks.wait()  # nobody leaves before all is saved
     raise Interrupted(
         f"stopped after {learner.state.epoch} epochs, step {learner.state.step}; "
         "everything is saved, go on with --resume",
-        signal_number=stop.signal_number,
+        signal_number=signal_number,
     )
 
 

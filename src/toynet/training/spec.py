@@ -149,6 +149,10 @@ class TrainSpec(Settings):
     sampling: Literal["uniform", "balanced"] = "uniform"
     """`uniform`: an epoch shows every image once. `balanced`: as many images, equally many of each class."""
 
+    batch_norm: Literal["sync", "rank"] = "sync"
+    """Over several ranks (docs/distributed.md): `sync` averages over all their images, as one process does,
+    `rank` over each rank's own, which is faster and another experiment. One process: no difference."""
+
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`bf16`: autocast with fp32 weights. `auto`: whichever a timing on this machine finds faster."""
 
