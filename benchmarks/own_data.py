@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,7 +142,7 @@ class Trainer:
         """Images per second, from the second step on."""
         stop = StopFlag()
         watch = Watch(stop)
-        try:
+        with suppress(Interrupted):
             loop.train(
                 self._learner,
                 self._plan,
@@ -152,8 +153,6 @@ class Trainer:
                 stop=stop,
                 reporter=watch,
             )
-        except Interrupted:
-            pass
         return watch.images / (watch.last - watch.first)
 
 
@@ -177,7 +176,7 @@ def forget(part: ImageSet) -> None:
     """Unmap the pages of the file that `part` lies in, and have the system drop them."""
     owner = part.images.source
     while isinstance(owner, np.ndarray):
-        path, owner = getattr(owner, "filename", None), owner.base
+        owner = owner.base
     assert isinstance(owner, mmap.mmap)
     owner.madvise(mmap.MADV_DONTNEED)
     for file in Path(os.environ["XDG_CACHE_HOME"]).rglob("images.npy"):
