@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 TOYNET = str(Path(sys.executable).with_name("toynet"))
 TINY = [
@@ -244,10 +245,30 @@ def test_lists_and_shows(tmp_path: Path):
 def test_data_info_and_preview(tmp_path: Path):
     info = toynet("data", "info", "glyphs:240")
     assert "train 180" in info.stdout
+    assert "balance: 0 has 1.0 times the training images of" in info.stdout
+    assert "duplicates: none of 40 test images is in train too" in info.stdout
     picture = tmp_path / "p.png"
     done = toynet("data", "preview", "--data", "glyphs:240", "-o", str(picture))
     assert done.returncode == 0, done.stderr
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_data_info_names_pictures_that_are_trained_on_and_tested_on(tmp_path: Path):
+    for number, place in enumerate(
+        ("train/cat/1", "train/cat/2", "train/dog/1", "train/dog/2", "test/cat/1")
+    ):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20), (50 * number, 9, 9)).save(tmp_path / f"{place}.png")
+    (tmp_path / "test" / "dog").mkdir()
+    Image.open(tmp_path / "train" / "cat" / "2.png").save(tmp_path / "test" / "dog" / "same.bmp")
+    info = toynet("data", "info", f"folder:{tmp_path}", "--protocol", "full", "--set", "data.size=16")
+    assert "16x16" in info.stdout
+    assert "caution: 1 of 2 test images are in train too, pixel for pixel (1 with another" in info.stdout
+    assert f"  {tmp_path}/test/dog/same.bmp = {tmp_path}/train/cat/2.png\n" in info.stdout
+    assert "images were decoded before" not in info.stderr
+    again = toynet("data", "info", f"folder:{tmp_path}", "--protocol", "full", "--set", "data.size=16")
+    assert again.stdout == info.stdout
+    assert "images were decoded before" in again.stderr
 
 
 def test_ctrl_c_saves_and_exits_130_and_resume_finishes(tmp_path: Path):

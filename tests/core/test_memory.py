@@ -1,12 +1,16 @@
 import ctypes
+import mmap
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from toynet.core import memory
 
+MIB = 2**20
 ON_GLIBC = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
 
 PAGE_FAULTS = """
@@ -69,3 +73,33 @@ def test_without_linux_the_peak_is_the_processs(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(memory, "_CLEAR", tmp_path / "no" / "gone")
     memory.forget_peak()
     assert memory.peak_resident_mib() > 10
+
+
+def resident(address: int, size: int) -> list[bool]:
+    """For each page of a mapping, whether it lies in memory (mincore(2))."""
+    pages = (ctypes.c_ubyte * (size // mmap.PAGESIZE))()
+    assert ctypes.CDLL(None).mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), pages) == 0
+    return [bool(page & 1) for page in pages]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what it keeps of a file")
+def test_what_will_be_needed_is_read_from_the_disk_and_no_more(tmp_path: Path):
+    with (tmp_path / "file").open("wb+") as file:
+        file.write(os.urandom(8 * MIB))
+        file.flush()
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        mapped = mmap.mmap(file.fileno(), 8 * MIB, access=mmap.ACCESS_COPY)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+    if any(resident(address, 8 * MIB)):
+        pytest.skip("this file system keeps files in memory")
+    offsets = [100, 3 * MIB + 5000, 7 * MIB - 1]
+    memory.will_need(address, offsets, 3000)
+    wanted = {page for at in offsets for page in range(at // mmap.PAGESIZE, (at + 2999) // mmap.PAGESIZE + 1)}
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        there = {page for page, is_there in enumerate(resident(address, 8 * MIB)) if is_there}
+        if wanted <= there:
+            break
+    assert wanted <= there
+    assert len(there) < 8 * MIB // mmap.PAGESIZE / 4

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import tempfile
 import time
 import tracemalloc
 import zlib
@@ -141,6 +142,46 @@ def test_folders_and_pipes_inside_a_class_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a" / "pipe.png").unlink()
     (tmp_path / "a" / "deep").mkdir()
     refuse(tmp_path, "deep is not a file")
+
+
+def test_links_inside_the_folder_count_as_files(tmp_path: Path) -> None:
+    make(tmp_path / "train", {"a": 3, "b": 3})
+    make(tmp_path / "test", {"a": 1})
+    (tmp_path / "train" / "a" / "link.png").symlink_to(tmp_path / "train" / "b" / "000.png")
+    (tmp_path / "test" / "b").symlink_to(tmp_path / "train" / "b", target_is_directory=True)
+    data = read_folder(tmp_path)
+    assert (len(data.train), len(data.test)) == (7, 4)
+    np.testing.assert_array_equal(data.train.images[3], data.train.images[4])
+    (tmp_path / "way").symlink_to(tmp_path / "train", target_is_directory=True)
+    assert len(read_folder(tmp_path / "way").train) == 5, "a link as the root is a root"
+
+
+def test_links_that_lead_out_or_nowhere_are_refused(tmp_path: Path) -> None:
+    root, outside = make(tmp_path / "root", {"a": 2, "b": 2}), make(tmp_path / "other", {"c": 2})
+    file = root / "a" / "link.png"
+    file.symlink_to(outside / "c" / "000.png")
+    refuse(root, r"a/link\.png is a link that leads out of .*root, to .*other/c/000\.png; put a copy")
+    file.unlink()
+    file.symlink_to(root / "a" / "gone.png")
+    refuse(root, r"link\.png is a link to .*gone\.png, which does not exist")
+    file.unlink()
+    (root / "c").symlink_to(outside / "c", target_is_directory=True)
+    refuse(root, r"root/c is a link that leads out of")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take away a folder's rights and give them back")
+@pytest.mark.parametrize("place", ["", "a"])
+def test_a_folder_that_may_not_be_read_is_refused(place: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = make(Path(name), {"a": 2, "b": 2})
+        root.chmod(0o755)
+        (root / place).chmod(0)
+        os.seteuid(65_534)
+        try:
+            refuse(root, f"cannot read {root / place}: Permission denied")
+        finally:
+            os.seteuid(0)
+            (root / place).chmod(0o755)
 
 
 def test_unusable_files_are_counted_and_five_are_named(tmp_path: Path) -> None:

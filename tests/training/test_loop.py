@@ -1,5 +1,7 @@
 import copy
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,11 +64,11 @@ class Bench:
     def learner(self) -> Learner:
         return Learner.fresh(network(), self.plan.optim, self.plan.train)
 
-    def run(self, learner: Learner) -> Learner:
+    def run(self, learner: Learner, data: TrainingImages = DATA) -> Learner:
         loop.train(
             learner,
             self.plan,
-            DATA,
+            data,
             validate=self.validate,
             record=self.records.append,
             save=lambda moved: self.saved.append(copy.deepcopy((moved.parts(), moved.state))),
@@ -94,6 +96,40 @@ def test_two_runs_are_bit_identical_and_a_seed_changes_them():
     assert torch.equal(weights(first), weights(second))
     other = Bench(plan(seed=1))
     assert not torch.equal(weights(first), weights(other.run(other.learner())))
+
+
+def test_rows_of_a_mapped_file_train_as_their_copy_does(tmp_path: Path):
+    bench = Bench(plan())
+    expected = bench.run(bench.learner())
+    rows = torch.from_numpy(np.random.default_rng(1).permutation(200)[:COUNT])
+    pool = np.random.default_rng(2).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
+    pool[rows] = PIXELS
+    np.save(tmp_path / "pool.npy", pool)
+    mapped = torch.from_numpy(np.asarray(np.load(tmp_path / "pool.npy", mmap_mode="c")))
+    data = TrainingImages(mapped, LABELS, DATA.standardise, rows, mapped=True)
+    again = Bench(plan())
+    assert torch.equal(weights(again.run(again.learner(), data)), weights(expected))
+
+
+def test_balanced_sampling_and_weights_reach_the_loop():
+    uneven = torch.zeros(COUNT, dtype=torch.int64)
+    uneven[:6], uneven[6:12] = 1, 2
+    data = TrainingImages(PIXELS, uneven, DATA.standardise)
+    seen: list[torch.Tensor] = []
+
+    def run(loss: LossSpec, **train: object) -> torch.Tensor:
+        bench = Bench(replace(plan(epochs=1, **train), loss=loss, augment=AugmentSpec()))
+        return weights(bench.run(bench.learner(), data))
+
+    plain, weighted = run(LossSpec()), run(LossSpec(class_weights="balanced"))
+    assert not torch.equal(plain, weighted)
+    original = loop.load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            loop, "load", lambda data, rows: (seen.append(data.labels[rows]), original(data, rows))[1]
+        )
+        run(LossSpec(), sampling="balanced")
+    assert torch.cat(seen).bincount().tolist() == [30, 30, 30]
 
 
 @pytest.mark.parametrize("stop_after", range(1, 20))

@@ -85,7 +85,7 @@ def run_job(job: Job) -> Done:
         try:
             image[:] = read_pixels(Path(path), job.size)
         except DataError as error:
-            faults.append(f"{path} ({error})")
+            faults.append(f"{path if path.isprintable() else ascii(path)} ({error})")
     colour = bool((images != images[..., :1]).any())
     try:
         _write(job.target, images, job.offset)

@@ -28,6 +28,13 @@ class DataSpec(Settings):
     """1: colour becomes gray, by luma (ITU-R 601); 3: gray is repeated. `auto`: what arrays have; of image
     files one where every image is gray, else three."""
 
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _is_no_other_kind_of_one(cls, channels: object) -> object:
+        if isinstance(channels, bool | float):
+            raise ValueError("input should be 'auto', 1 or 3")
+        return channels
+
     @field_validator("name")
     @classmethod
     def _is_text(cls, name: str) -> str:
