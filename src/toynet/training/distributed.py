@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,7 +42,6 @@ _PREPARATION_S = 6 * 3600.0
 
 _ASK_EVERY_S = 0.05
 
-_LAST_WORDS = timedelta(seconds=2)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -184,7 +184,7 @@ def joined() -> Iterator[Ranks]:
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     with _peers_there():
-        store = _store(_PATIENCE)
+        store = _store()
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     ranks = Ranks(rank, size, store)
@@ -204,11 +204,14 @@ def has_the_last_word(error: str, code: int) -> bool:
 
     torchrun's own report then has it as well.
     """
-    if place_among_ranks()[1] == 1:
+    rank, size = place_among_ranks()
+    if size == 1:
         return True
+    if not dist.is_initialized() and "TORCHELASTIC_RUN_ID" not in os.environ:
+        return rank == 0  # nobody keeps a store yet
     try:
-        first = _store(_LAST_WORDS).add("toynet/failed", 1) == 1
-    except (RuntimeError, ValueError):
+        first = _store().add("toynet/failed", 1) == 1
+    except RuntimeError:
         return True
     if first and (report := os.environ.get("TORCHELASTIC_ERROR_FILE")):
         with suppress(OSError):
@@ -218,9 +221,10 @@ def has_the_last_word(error: str, code: int) -> bool:
     return first
 
 
-def _store(patience: timedelta) -> Store:
-    """The launcher's key-value store."""
-    store: Store = next(rendezvous("env://", timeout=patience))[0]
+@cache
+def _store() -> Store:
+    """The key-value store of `torchrun`; of the first rank, where something else started the ranks."""
+    store: Store = next(rendezvous("env://", timeout=_PATIENCE))[0]
     return store
 
 
