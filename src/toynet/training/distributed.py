@@ -41,6 +41,7 @@ _PREPARATION_S = 6 * 3600.0
 """For reading and converting images, and for downloading them."""
 
 _ASK_EVERY_S = 0.05
+_FAILED = "toynet/failed"
 
 _PR_SET_PDEATHSIG = 1
 
@@ -159,8 +160,8 @@ class Ranks:
         until = time.monotonic() + _PREPARATION_S
         with _peers_there():
             while not self.store.check(keys):
-                if time.monotonic() > until:
-                    raise RuntimeError(f"no answer for {_PREPARATION_S / 3600:.0f} h")
+                if self.store.check([_FAILED]) or time.monotonic() > until:
+                    raise RuntimeError("it failed, or took too long, before training began")
                 time.sleep(_ASK_EVERY_S)
 
 
@@ -210,7 +211,7 @@ def has_the_last_word(error: str, code: int) -> bool:
     if not dist.is_initialized() and "TORCHELASTIC_RUN_ID" not in os.environ:
         return rank == 0  # nobody keeps a store yet
     try:
-        first = _store().add("toynet/failed", 1) == 1
+        first = _store().add(_FAILED, 1) == 1
     except RuntimeError:
         return True
     if first and (report := os.environ.get("TORCHELASTIC_ERROR_FILE")):
