@@ -22,6 +22,12 @@ def test_files_stay_short():
     assert not long
 
 
+def test_only_one_module_talks_to_other_ranks():
+    sources = (ROOT / "src" / "toynet").rglob("*.py")
+    talking = [f.name for f in sources if re.search(r"(import|from) torch\.distributed", f.read_text())]
+    assert talking == ["distributed.py"]
+
+
 def test_only_the_command_line_prints():
     sources = (ROOT / "src" / "toynet").rglob("*.py")
     printing = [f.name for f in sources if "cli" not in f.parts and re.search(r"\bprint\(", f.read_text())]

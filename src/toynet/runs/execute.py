@@ -146,7 +146,7 @@ def _run(
     folder.tensorboard.mkdir(exist_ok=True)
     with event_log(folder.tensorboard, epochs_done=learner.state.epoch) as events, torch.random.fork_rng():
         try:
-            with crew.in_step(ranks, recipe, learner), stop_on_signals() as stop:
+            with crew.in_step(ranks, recipe, learner), stop_on_signals(to_the_end=ranks.size > 1) as stop:
                 loop.train(
                     learner,
                     subject.plan(recipe, about.card),

@@ -75,7 +75,7 @@ def assist(ranks: Ranks, data_root: Path | None) -> str | None:
         on_threads(threads),
         torch.random.fork_rng(),
         in_step(ranks, recipe, learner),
-        stop_on_signals() as stop,
+        stop_on_signals(to_the_end=True) as stop,
     ):
         try:
             loop.train(

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,8 +41,8 @@ _PREPARATION_S = 6 * 3600.0
 """For reading and converting images, and for downloading them."""
 
 _ASK_EVERY_S = 0.05
+_FAILED = "toynet/failed"
 
-_LAST_WORDS = timedelta(seconds=2)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -159,8 +160,8 @@ class Ranks:
         until = time.monotonic() + _PREPARATION_S
         with _peers_there():
             while not self.store.check(keys):
-                if time.monotonic() > until:
-                    raise RuntimeError(f"no answer for {_PREPARATION_S / 3600:.0f} h")
+                if self.store.check([_FAILED]) or time.monotonic() > until:
+                    raise RuntimeError("it failed, or took too long, before training began")
                 time.sleep(_ASK_EVERY_S)
 
 
@@ -184,7 +185,7 @@ def joined() -> Iterator[Ranks]:
     if on_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     with _peers_there():
-        store = _store(_PATIENCE)
+        store = _store()
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     ranks = Ranks(rank, size, store)
@@ -204,11 +205,14 @@ def has_the_last_word(error: str, code: int) -> bool:
 
     torchrun's own report then has it as well.
     """
-    if place_among_ranks()[1] == 1:
+    rank, size = place_among_ranks()
+    if size == 1:
         return True
+    if not dist.is_initialized() and "TORCHELASTIC_RUN_ID" not in os.environ:
+        return rank == 0  # nobody keeps a store yet
     try:
-        first = _store(_LAST_WORDS).add("toynet/failed", 1) == 1
-    except (RuntimeError, ValueError):
+        first = _store().add(_FAILED, 1) == 1
+    except RuntimeError:
         return True
     if first and (report := os.environ.get("TORCHELASTIC_ERROR_FILE")):
         with suppress(OSError):
@@ -218,9 +222,10 @@ def has_the_last_word(error: str, code: int) -> bool:
     return first
 
 
-def _store(patience: timedelta) -> Store:
-    """The launcher's key-value store."""
-    store: Store = next(rendezvous("env://", timeout=patience))[0]
+@cache
+def _store() -> Store:
+    """The key-value store of `torchrun`; of the first rank, where something else started the ranks."""
+    store: Store = next(rendezvous("env://", timeout=_PATIENCE))[0]
     return store
 
 

@@ -15,10 +15,11 @@ class StopFlag:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopFlag]:
+def stop_on_signals(*, to_the_end: bool = False) -> Iterator[StopFlag]:
     """Turn SIGINT and SIGTERM into a flag; a second SIGINT, the impatient user's, interrupts at once.
 
-    Outside the main thread signals cannot be caught, and the flag stays clear.
+    Outside the main thread signals cannot be caught, and the flag stays clear. to_the_end: an error that
+    leaves the block does not end this, for a launcher's SIGTERM must not cut off a rank that tells it.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
@@ -31,8 +32,11 @@ def stop_on_signals() -> Iterator[StopFlag]:
         flag.signal_number = flag.signal_number or number
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    failed = True
     try:
         yield flag
+        failed = False
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not (failed and to_the_end):
+            for number, handler in before.items():
+                signal.signal(number, handler)
