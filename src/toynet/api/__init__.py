@@ -1,7 +1,8 @@
 """The verbs of the command line as functions; `toynet` re-exports them."""
 
+from toynet.api.evaluation import Evaluation, evaluate
 from toynet.api.pages import report
-from toynet.api.runs import Evaluation, Run, bench, diagnose, evaluate, open_run, preview, train
+from toynet.api.runs import Run, bench, diagnose, open_run, preview, train
 from toynet.api.studies import compare, final, rehearse, study
 
 __all__ = [

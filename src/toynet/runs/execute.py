@@ -21,7 +21,7 @@ from toynet.core.seeds import stream
 from toynet.data import sources
 from toynet.evaluation import activations, metrics
 from toynet.models.cost import cost
-from toynet.runs import reads, setups, subject
+from toynet.runs import reads, setups, subject, weights
 from toynet.runs.folder import RunFolder, check_free
 from toynet.runs.recipe import Recipe
 from toynet.runs.subject import Subject
@@ -60,9 +60,11 @@ def start(
     keep_freed_memory()
     check_free(path)
     reads.check_ledger(path.parent)
-    recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
+    recipe = weights.pin(recipe.with_changes({"data.name": sources.absolute(recipe.data.name)}))
     about = about or subject.read(recipe, data_root, reporter)
-    freezing.check(subject.build_model(recipe, about.card), recipe.train.freeze)
+    model = subject.build_model(recipe, about.card)
+    freezing.check(model, recipe.train.freeze)
+    weights.load_into(model, recipe, reporter)
     recipe = setups.resolve(recipe, about.card, reporter)
     with on_threads(stated(recipe.train).threads):
         environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}
@@ -119,10 +121,16 @@ def _run(
     folder: RunFolder, recipe: Recipe, about: Subject, reporter: Reporter, illustrate: Illustrate
 ) -> RunResult:
     device = precision.device()
-    model = subject.first_model(recipe, about, device)
+    begun = bool(checkpoints.names(folder.checkpoints))
+    # A checkpoint has all the weights: the file that they began with may be gone.
+    model = (
+        subject.build_model(recipe, about.card).to(device)
+        if begun
+        else subject.first_model(recipe, about, device)
+    )
     prepare(model, stated(recipe.train))
     learner = Learner.fresh(model, recipe.optim, recipe.train)
-    if checkpoints.names(folder.checkpoints):
+    if begun:
         parts, state, damaged = checkpoints.load_latest(folder.checkpoints)
         learner.restore(parts, state)
         for line in damaged:
