@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         compare,
         diagnose,
         evaluate,
+        export,
         final,
         open_run,
         preview,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         train,
     )
     from toynet.core.errors import ToyNetError
+    from toynet.exporting.records import Export
     from toynet.runs.recipe import Recipe
     from toynet.speed.records import BenchResult
     from toynet.studies.folder import Account
@@ -35,6 +37,7 @@ __all__ = [
     "Account",
     "BenchResult",
     "Evaluation",
+    "Export",
     "Recipe",
     "Run",
     "ToyNetError",
@@ -42,6 +45,7 @@ __all__ = [
     "compare",
     "diagnose",
     "evaluate",
+    "export",
     "final",
     "open_run",
     "preview",
@@ -56,6 +60,7 @@ _ROOMS = {"stats"}
 _HOMES = {
     "Account": "toynet.studies.folder",
     "BenchResult": "toynet.speed.records",
+    "Export": "toynet.exporting.records",
     "Recipe": "toynet.runs.recipe",
     "ToyNetError": "toynet.core.errors",
 }

@@ -1,6 +1,7 @@
 """The verbs of the command line as functions; `toynet` re-exports them."""
 
 from toynet.api.evaluation import Evaluation, evaluate
+from toynet.api.exports import export
 from toynet.api.pages import report
 from toynet.api.runs import Run, bench, diagnose, open_run, preview, train
 from toynet.api.studies import compare, final, rehearse, study
@@ -12,6 +13,7 @@ __all__ = [
     "compare",
     "diagnose",
     "evaluate",
+    "export",
     "final",
     "open_run",
     "preview",
