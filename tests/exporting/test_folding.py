@@ -15,8 +15,8 @@ FOLDED = {
     "pure_resnet50": (53, 0),
     "speednet": (3, 3),
 }
-"""Norms folded and kept. In `pre` order a norm behind an addition stays, in `relu_bn` all stand behind a ReLU,
-dropout takes the way to the second convolution but not to its norm, SpeedNet pools between."""
+"""Norms folded and kept. In `pre` order a norm behind an addition stays, in `relu_bn` all stand behind a
+ReLU, SpeedNet pools before every other one."""
 
 
 @pytest.mark.parametrize("side", [32, 35])

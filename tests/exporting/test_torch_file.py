@@ -50,7 +50,7 @@ def test_files_that_are_damaged_or_of_others(variant, tmp_path):
     with safetensors.safe_open(path, "pt") as file:
         metadata = file.metadata()
     safetensors.torch.save_file(tensors, path, metadata)
-    with pytest.raises(CheckpointError, match="damaged: .* its model needs"):
+    with pytest.raises(CheckpointError, match=r"damaged: .* its model needs"):
         torch_file.load(path)
     safetensors.torch.save_file(tensors, path, {"toynet": "{"})
     with pytest.raises(CheckpointError, match="damaged"):
