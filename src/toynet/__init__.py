@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         compare,
         diagnose,
         evaluate,
+        export,
         final,
         load,
         open_run,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         train,
     )
     from toynet.core.errors import ToyNetError
+    from toynet.exporting.records import Export
     from toynet.runs.classifier import Classifier, Prediction
     from toynet.runs.recipe import Recipe
     from toynet.speed.records import BenchResult
@@ -41,6 +43,7 @@ __all__ = [
     "BenchResult",
     "Classifier",
     "Evaluation",
+    "Export",
     "Prediction",
     "Recipe",
     "Run",
@@ -49,6 +52,7 @@ __all__ = [
     "compare",
     "diagnose",
     "evaluate",
+    "export",
     "final",
     "load",
     "open_run",
@@ -66,6 +70,7 @@ _HOMES = {
     "Account": "toynet.studies.folder",
     "BenchResult": "toynet.speed.records",
     "Classifier": "toynet.runs.classifier",
+    "Export": "toynet.exporting.records",
     "Prediction": "toynet.runs.classifier",
     "Recipe": "toynet.runs.recipe",
     "ToyNetError": "toynet.core.errors",

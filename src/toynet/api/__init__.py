@@ -1,8 +1,10 @@
 """The verbs of the command line as functions; `toynet` re-exports them."""
 
+from toynet.api.evaluation import Evaluation, evaluate
+from toynet.api.exports import export
 from toynet.api.pages import report
 from toynet.api.pictures import Answer, load, predict
-from toynet.api.runs import Evaluation, Run, bench, diagnose, evaluate, open_run, preview, train
+from toynet.api.runs import Run, bench, diagnose, open_run, preview, train
 from toynet.api.studies import compare, final, rehearse, study
 
 __all__ = [
@@ -13,6 +15,7 @@ __all__ = [
     "compare",
     "diagnose",
     "evaluate",
+    "export",
     "final",
     "load",
     "open_run",

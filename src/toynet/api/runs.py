@@ -1,9 +1,9 @@
-"""The verbs about single runs: train, evaluate, diagnose, preview, bench."""
+"""The verbs about single runs: train, diagnose, preview, bench."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,22 +12,20 @@ from numpy.typing import NDArray
 from toynet.augment import pipeline
 from toynet.core import places
 from toynet.core.errors import ToyNetError, UsageError
-from toynet.core.memory import keep_freed_memory
 from toynet.core.records import RunResult
 from toynet.core.reporter import Reporter, Silent
-from toynet.evaluation import metrics
 from toynet.evaluation.findings import Finding
 from toynet.reporting import readings
 from toynet.reporting.gallery import draw_preview
 from toynet.reporting.run_figures import draw_run
-from toynet.runs import execute, reads, subject, trained
+from toynet.runs import execute, subject
+from toynet.runs import weights as first_weights
 from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.ranks import assist
 from toynet.runs.recipe import Recipe
 from toynet.speed.bench import MOST_SECONDS
 from toynet.speed.bench import bench as measure
 from toynet.speed.records import BenchResult
-from toynet.training import precision
 from toynet.training.distributed import joined
 
 
@@ -47,16 +45,6 @@ class Run:
         return self.folder.path
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores over one split, in all and by class. `test_reads` counts looks at the test images."""
-
-    split: Literal["val", "test"]
-    scores: metrics.Metrics
-    per_class: tuple[metrics.ClassScore, ...]
-    test_reads: int | None
-
-
 def train(
     recipe: str = "default",
     *,
@@ -66,26 +54,32 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     resume: bool = False,
     threads: int | None = None,
+    weights: str | Path | None = None,
     root: Path | None = None,
     data_root: Path | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
     """Train a recipe, by name or TOML path, into a run folder below `root` (`$TOYNET_RUNS`, else ./runs).
 
-    `data`, `seed` and `threads` are short for the overrides data.name, train.seed and train.threads. With
-    `resume`, go on with the run called `name`, or with this recipe's newest unfinished one, on as many
-    threads as it began with unless `threads` is given. Under `torchrun` the processes train one run together;
-    only the first has its result. Raises `ToyNetError` and its kinds.
+    `data`, `seed`, `threads` and `weights` (a file of Keras to start from) are short for the overrides
+    data.name, train.seed, train.threads and model.weights. With `resume`, go on with the run called `name`,
+    or with this recipe's newest unfinished one, on as many threads as it began with unless `threads` is
+    given. Under `torchrun` the processes train one run together; only the first has its result. Raises
+    `ToyNetError` and its kinds.
     """
     reporter, root = reporter or Silent(), root or places.runs_folder()
     changes = dict(overrides or {})
     changes |= {"data.name": data} if data is not None else {}
     changes |= {"train.seed": seed} if seed is not None else {}
+    changes |= {"model.weights": str(weights)} if weights is not None else {}
     with joined() as ranks:
         if ranks.rank > 0:
             return Run(RunFolder(root / (assist(ranks, data_root) or "")), None)
         wanted = Recipe.load(recipe, changes)
         if resume:
+            if "model.weights" in changes:
+                wanted = first_weights.pin(wanted)
+                changes["model.weights_sha256"] = wanted.model.weights_sha256
             folder = _unfinished(wanted, changes, name, root)
             result = execute.resume(
                 folder,
@@ -111,36 +105,6 @@ def open_run(run: str | Path | Run, *, root: Path | None = None) -> Run:
         return run
     folder = RunFolder.open(run, root or places.runs_folder())
     return Run(folder, folder.result())
-
-
-def evaluate(
-    run: str | Path | Run,
-    split: Literal["val", "test"] = "val",
-    *,
-    which: trained.Which = "last",
-    root: Path | None = None,
-    data_root: Path | None = None,
-    reporter: Reporter | None = None,
-) -> Evaluation:
-    """Score a run's model on its validation or test images. Every read of test is logged and counted."""
-    keep_freed_memory()
-    folder = open_run(run, root=root).folder
-    recipe = folder.recipe()
-    about = subject.read(recipe, data_root, reporter or Silent())
-    execute.check_same_images(folder, about)
-    part = about.dataset.test if split == "test" else about.split.val
-    if part is None:
-        raise UsageError(
-            f"run {folder.name} trained on all images (protocol full); there is no validation part"
-        )
-    model = trained.load_model(folder, which)
-    count = None
-    if split == "test":
-        digest = about.card.test_digest
-        count = reads.log_test_read(folder.path.parent, digest=digest, run=folder.name, verb="evaluate")
-    logits = subject.classifier(recipe, about.card, precision.device())(model, part.images)
-    found = metrics.measure(logits, part.labels)
-    return Evaluation(split, found, metrics.per_class(logits, part.labels, about.card.classes), count)
 
 
 def diagnose(run: str | Path | Run, *, root: Path | None = None) -> list[Finding]:

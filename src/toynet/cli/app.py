@@ -13,6 +13,7 @@ from toynet.cli import (
     data,
     diagnose,
     evaluate,
+    export,
     final,
     models,
     predict,
@@ -38,6 +39,7 @@ app.add_typer(recipes.app, name="recipes")
 app.command(epilog=train.EXAMPLE)(train.train)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
+app.command(epilog=export.EXAMPLE)(export.export)
 app.command(epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command(epilog=bench.EXAMPLE)(bench.bench)
 app.command(epilog=study.EXAMPLE)(study.study)

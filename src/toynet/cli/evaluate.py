@@ -11,22 +11,37 @@ EXAMPLE = "Example:  toynet evaluate my-run --split val"
 
 
 def evaluate(
-    run: options.RunName,
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="A run's name or folder; with --weights also a recipe."),
+    ],
     split: Annotated[
         Literal["val", "test"], typer.Option(help="Which images; every read of test is written down.")
     ] = "val",
     checkpoint: Annotated[
         Literal["last", "best"], typer.Option(help="best: the highest validation accuracy.")
     ] = "last",
+    weights: options.Weights = None,
+    data: options.Data = None,
+    set_: options.Set = None,
     data_root: options.DataRoot = None,
     json: options.Json = False,
 ) -> None:
-    """Score a run's model: accuracy, loss, calibration, and every class."""
+    """Score a run's model, or weights of Keras: accuracy, loss, calibration, and every class."""
+    changes = options.overrides(set_) | ({} if data is None else {"data.name": data})
     from toynet import api
     from toynet.cli.progress import TerminalReporter
 
     with TerminalReporter() as reporter:
-        found = api.evaluate(run, split, which=checkpoint, data_root=data_root, reporter=reporter)
+        found = api.evaluate(
+            run,
+            split,
+            which=checkpoint,
+            weights=weights,
+            overrides=changes,
+            data_root=data_root,
+            reporter=reporter,
+        )
     if json:
         from json import dumps
 

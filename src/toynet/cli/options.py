@@ -29,6 +29,10 @@ Threads = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Weights that Keras saved (.h5, .keras).", show_default=False),
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or the path of its folder.")]
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its folder.")]

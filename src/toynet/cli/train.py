@@ -19,6 +19,7 @@ def train(
         str | None, typer.Option(help="Name of the run; else made from recipe, seed and time.")
     ] = None,
     set_: options.Set = None,
+    weights: options.Weights = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished run: --name, or this recipe's newest.")
     ] = False,
@@ -40,6 +41,7 @@ def train(
             overrides=changes,
             resume=resume,
             threads=threads,
+            weights=weights,
             data_root=data_root,
             reporter=reporter,
         )

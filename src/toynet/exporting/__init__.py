@@ -1,1 +1,1 @@
-"""Trained models as files for other programs: ONNX, safetensors, Keras, and the card beside them."""
+"""A trained model as a file for others: ONNX, Keras or safetensors, checked against the original."""

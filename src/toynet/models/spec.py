@@ -35,3 +35,9 @@ class ModelSpec(Settings):
 
     conv_dropout: Probability = 0.0
     """Inside every block, before its last convolution."""
+
+    weights: str | None = None
+    """A file of Keras (`.h5`, `.keras`) to start from, of this architecture."""
+
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """The content of that file; filled in as a run begins."""

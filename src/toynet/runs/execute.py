@@ -22,7 +22,7 @@ from toynet.data import sources
 from toynet.evaluation import activations, metrics
 from toynet.models.cost import cost
 from toynet.runs import ranks as crew
-from toynet.runs import reads, setups, subject
+from toynet.runs import reads, setups, subject, weights
 from toynet.runs.folder import RunFolder, check_free
 from toynet.runs.recipe import Recipe
 from toynet.runs.subject import Subject
@@ -64,9 +64,11 @@ def start(
     check_free(path)
     reads.check_ledger(path.parent)
     crew.check(ranks, recipe)
-    recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
+    recipe = weights.pin(recipe.with_changes({"data.name": sources.absolute(recipe.data.name)}))
     about = about or subject.read(recipe, data_root, reporter)
-    freezing.check(subject.build_model(recipe, about.card), recipe.train.freeze)
+    model = subject.build_model(recipe, about.card)
+    freezing.check(model, recipe.train.freeze)
+    weights.load_into(model, recipe, reporter)
     subject.note_imbalance(recipe, about, reporter)
     recipe = setups.resolve(recipe, about.card, reporter)
     with on_threads(stated(recipe.train).threads):
@@ -132,10 +134,16 @@ def _run(
     ranks: Ranks,
 ) -> RunResult:
     device = precision.device()
-    model = subject.first_model(recipe, about, device)
+    begun = bool(checkpoints.names(folder.checkpoints))
+    # A checkpoint has all the weights: the file that they began with may be gone.
+    model = (
+        subject.build_model(recipe, about.card).to(device)
+        if begun
+        else subject.first_model(recipe, about, device)
+    )
     prepare(model, stated(recipe.train))
     learner = Learner.fresh(model, recipe.optim, recipe.train)
-    if checkpoints.names(folder.checkpoints):
+    if begun:
         parts, state, damaged = checkpoints.load_latest(folder.checkpoints)
         learner.restore(parts, state)
         for line in damaged:

@@ -87,10 +87,11 @@ class Recipe(Record):
 
         Settings at their default are left out, so that a setting which a later version adds does not change
         the identity of what is on disk. Kernels, memory format and threads change the rounding only and are
-        left out too; so is where images lie.
+        left out too; so is where images and first weights lie (the content of the latter counts).
         """
         table = self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
         table.get("data", {}).pop("name", None)
+        table.get("model", {}).pop("weights", None)
         for key in ("checkpoint_every", "kernels", "memory_format", "threads"):
             table.get("train", {}).pop(key, None)
         table = {section: settings for section, settings in table.items() if settings}

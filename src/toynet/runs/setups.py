@@ -16,7 +16,7 @@ from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
 from toynet.kernels.build import obstacle
 from toynet.models import catalog
-from toynet.runs import subject
+from toynet.runs import subject, weights
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
 from toynet.training import losses, precision
@@ -25,6 +25,7 @@ from toynet.training.loop import forward_backward
 from toynet.training.remembered import recall, remember
 from toynet.training.setup import Kernels, MemoryFormat, Setup, candidates, on_threads, prepare
 
+_NO_WORK = {"dropout", "weights", "weights_sha256"}
 _THREAD_VARIABLES = "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 
 
@@ -70,9 +71,9 @@ def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
 
 
 def with_setup(recipe: Recipe, setup: Setup) -> Recipe:
-    """The recipe with `setup` stated, and with its architecture's own values."""
+    """The recipe with `setup` stated, its architecture's own values, and the content of its first weights."""
     train = recipe.train.model_copy(update=setup.model_dump())
-    return recipe.model_copy(update={"model": catalog.resolve(recipe.model), "train": train})
+    return weights.pin(recipe.model_copy(update={"model": catalog.resolve(recipe.model), "train": train}))
 
 
 def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
@@ -137,6 +138,6 @@ def memory_key(recipe: Recipe, card: DataCard) -> str:
     """Names all that a step's time depends on, besides the set-up."""
     device = precision.device()
     where = torch.cuda.get_device_name() if device == "cuda" else f"{device}, {usable_cores()} cores"
-    model = catalog.resolve(recipe.model).model_dump_json(exclude={"dropout"})
+    model = catalog.resolve(recipe.model).model_dump_json(exclude=_NO_WORK)
     size = recipe.train.micro_batch or recipe.train.batch_size
     return f"{fingerprint()} | {where} | {model} | {size}x{card.image_shape}"

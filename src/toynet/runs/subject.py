@@ -20,6 +20,7 @@ from toynet.data.splits import Split
 from toynet.evaluation import metrics, predict
 from toynet.models import catalog
 from toynet.models.speednet import whiten
+from toynet.runs import weights
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
 from toynet.training import mapped, precision
@@ -92,10 +93,12 @@ def build_model(recipe: Recipe, card: DataCard) -> nn.Module:
 
 
 def first_model(recipe: Recipe, subject: Subject, device: str) -> nn.Module:
-    """The model as training begins, on `device`; layers that take their weights from images have them."""
+    """The model as training begins, on `device`; layers that take their weights from images or from the
+    recipe's file have them."""
     model = build_model(recipe, subject.card).to(device)
     sample = torch.from_numpy(subject.split.train.images[:_WHITENING_IMAGES]).to(device)
     whiten(model, standardiser(subject.card, device)(sample))
+    weights.load_into(model, recipe)
     return model
 
 

@@ -14,8 +14,8 @@ from toynet.training.setup import prepare, stated
 Which = Literal["last", "best"]
 
 
-def load_model(folder: RunFolder, which: Which = "last") -> nn.Module:
-    """The run's model on the machine's device, with averaged weights where the recipe keeps an average.
+def load_plain(folder: RunFolder, which: Which = "last") -> nn.Module:
+    """The run's model in float32 on the CPU, with averaged weights where the recipe keeps an average.
 
     `last` is the state that the run's scores belong to; `best` the checkpoint with the highest validation
     accuracy. Raises `CheckpointError` when there is no whole checkpoint.
@@ -33,6 +33,11 @@ def load_model(folder: RunFolder, which: Which = "last") -> nn.Module:
     learner.restore(parts, state)
     if learner.average is not None:
         learner.average.write_into(model)
-    model = model.to(precision.device())
-    prepare(model, stated(recipe.train))
+    return model
+
+
+def load_model(folder: RunFolder, which: Which = "last") -> nn.Module:
+    """The same on the machine's device, with the run's kernels and memory order."""
+    model = load_plain(folder, which).to(precision.device())
+    prepare(model, stated(folder.recipe().train))
     return model
