@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toynet import stats
     from toynet.api import (
+        Answer,
         Evaluation,
         Run,
         bench,
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
         diagnose,
         evaluate,
         final,
+        load,
         open_run,
+        predict,
         preview,
         rehearse,
         report,
@@ -27,14 +30,18 @@ if TYPE_CHECKING:
         train,
     )
     from toynet.core.errors import ToyNetError
+    from toynet.runs.classifier import Classifier, Prediction
     from toynet.runs.recipe import Recipe
     from toynet.speed.records import BenchResult
     from toynet.studies.folder import Account
 
 __all__ = [
     "Account",
+    "Answer",
     "BenchResult",
+    "Classifier",
     "Evaluation",
+    "Prediction",
     "Recipe",
     "Run",
     "ToyNetError",
@@ -43,7 +50,9 @@ __all__ = [
     "diagnose",
     "evaluate",
     "final",
+    "load",
     "open_run",
+    "predict",
     "preview",
     "rehearse",
     "report",
@@ -56,6 +65,8 @@ _ROOMS = {"stats"}
 _HOMES = {
     "Account": "toynet.studies.folder",
     "BenchResult": "toynet.speed.records",
+    "Classifier": "toynet.runs.classifier",
+    "Prediction": "toynet.runs.classifier",
     "Recipe": "toynet.runs.recipe",
     "ToyNetError": "toynet.core.errors",
 }

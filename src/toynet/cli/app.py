@@ -6,7 +6,20 @@ from typing import NoReturn
 
 import typer
 
-from toynet.cli import bench, compare, data, diagnose, evaluate, final, models, recipes, report, study, train
+from toynet.cli import (
+    bench,
+    compare,
+    data,
+    diagnose,
+    evaluate,
+    final,
+    models,
+    predict,
+    recipes,
+    report,
+    study,
+    train,
+)
 from toynet.core.errors import ToyNetError, did_you_mean
 
 app = typer.Typer(
@@ -22,6 +35,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.command(epilog=train.EXAMPLE)(train.train)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command(epilog=bench.EXAMPLE)(bench.bench)
 app.command(epilog=study.EXAMPLE)(study.study)

@@ -7,8 +7,8 @@
 - Transparency lies on white (that of 16-bit gray is ignored). Palette, CMYK and YCbCr become RGB.
 - 16-bit gray is scaled to 8 bits with rounding; of 16-bit colour Pillow keeps the upper byte. Floating-point
   pixels and integers beyond 16 bits are refused: their range is unknown.
-- The shorter side is resized to `size`, antialiased (bilinear), and the centre square kept. A large JPEG is
-  decoded at a fraction of its resolution that is at least twice `size`.
+- The largest part in the middle that has the shape asked for is resized, antialiased (bilinear). A large JPEG
+  is decoded at a fraction of its resolution that is at least twice that shape.
 """
 
 import threading
@@ -28,18 +28,28 @@ LARGEST_PIXELS = 25_000_000
 _header_lock = threading.Lock()
 
 
-def read_pixels(source: Path | IO[bytes], size: int) -> NDArray[np.uint8]:
-    """Pixels (size, size, 3) of an image file; raises `DataError` with the reason, not naming `source`."""
+Shape = int | tuple[int, int]
+"""Height and width; one number for both."""
+
+
+def read_pixels(source: Path | IO[bytes], size: Shape) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) of an image file; raises `DataError` with the reason, not naming `source`."""
+    height, width = _sides(size)
     try:
         with _open(source) as image:
             if image.width * image.height > LARGEST_PIXELS:
                 raise DataError(f"{image.width}x{image.height} pixels, more than 25 megapixels")
-            image.draft(None, (2 * size, 2 * size))
-            return np.asarray(_on_white(_square(_eight_bit(image), size)))
+            image.draft(None, (2 * width, 2 * height))
+            return picture_pixels(image, size)
     except DataError:
         raise
     except Exception as error:  # a damaged file can make a decoder fail in any way
         raise DataError(_reason(error)) from error
+
+
+def picture_pixels(image: Image.Image, size: Shape) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) of a picture in memory, by the rules for files. Raises `DataError` for odd modes."""
+    return np.asarray(_on_white(_fitted(_eight_bit(image), size)))
 
 
 def resize_images(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -49,7 +59,7 @@ def resize_images(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     resized = np.empty((len(images), size, size, images.shape[3]), np.uint8)
     for index, image in enumerate(images):
         picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
-        resized[index] = np.asarray(_square(picture, size)).reshape(size, size, -1)
+        resized[index] = np.asarray(_fitted(picture, size)).reshape(size, size, -1)
     return resized
 
 
@@ -76,11 +86,17 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return upright if upright.mode in ("L", "RGB") else upright.convert("RGB")
 
 
-def _square(image: Image.Image, size: int) -> Image.Image:
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+def _fitted(image: Image.Image, size: Shape) -> Image.Image:
+    height, width = _sides(size)
+    tall = min(image.height, max(1, image.width * height // width))
+    wide = min(image.width, max(1, image.height * width // height))
+    left, top = (image.width - wide) // 2, (image.height - tall) // 2
+    box = (left, top, left + wide, top + tall)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+
+
+def _sides(size: Shape) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -1,0 +1,148 @@
+"""The verbs about pictures: load a trained model, classify files with it, show where it looked."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toynet.api.runs import Run, open_run
+from toynet.core.errors import DataError, ToyNetError, UsageError
+from toynet.core.files import write_atomic_with
+from toynet.core.reporter import Reporter, Silent
+from toynet.data.pictures import PictureFile, find_pictures
+from toynet.data.pixels import read_pixels
+from toynet.reporting.heat import side_by_side
+from toynet.runs import trained
+from toynet.runs.classifier import Classifier, Guess, Prediction, load_classifier
+
+_BATCH = 256
+_SHOWN_PX = 256
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of one source: its most probable classes, or the `error` that kept it from any."""
+
+    source: str
+    top: tuple[Guess, ...] = ()
+    explanation: Path | None = None
+    """The picture with its heat map, where one was asked for."""
+
+    error: str | None = None
+
+
+def load(run: str | Path | Run, *, which: trained.Which = "last", root: Path | None = None) -> Classifier:
+    """A run's model, ready to classify files, Pillow images and arrays. Raises kinds of `ToyNetError`."""
+    return load_classifier(open_run(run, root=root).folder, which)
+
+
+def predict(
+    run: str | Path | Run,
+    sources: Iterable[str | Path],
+    *,
+    top: int = 5,
+    explain: Path | None = None,
+    which: trained.Which = "last",
+    root: Path | None = None,
+    reporter: Reporter | None = None,
+) -> Iterator[Answer]:
+    """Classify image files, folders of them, and `-`, an image on standard input.
+
+    Answers come as they are found, in the order of `sources`. What cannot be read is an answer with an error,
+    and the rest goes on. With `explain`, a PNG of each picture beside its heat map is written into that
+    folder. Raises `UsageError` for a source that is not there and for a folder without images, before
+    anything is read.
+    """
+    if top < 1:
+        raise UsageError(f"top: ask for one class at least, got {top}")
+    reporter = reporter or Silent()
+    folder = open_run(run, root=root).folder
+    pictures = find_pictures(sources, reporter)
+    classifier = load_classifier(folder, which)
+    if classifier.temperature is None:
+        reporter.note("probabilities are not calibrated: the run has no scores on validation images")
+    if explain is not None:
+        try:
+            explain.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ToyNetError(f"{explain} cannot be made: {error.strerror}") from None
+    return _answers(classifier, pictures, top, explain, reporter)
+
+
+def _answers(
+    classifier: Classifier,
+    pictures: Sequence[PictureFile],
+    top: int,
+    explain: Path | None,
+    reporter: Reporter,
+) -> Iterator[Answer]:
+    reporter.begin("predict", len(pictures), "images")
+    taken: set[str] = set()
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+
+        def read(start: int) -> list["Future[NDArray[np.uint8]]"]:
+            chosen = pictures[start : start + _BATCH]
+            return [pool.submit(classifier.read, picture.opened()) for picture in chosen]
+
+        coming = read(0)
+        # One batch is read while the one before it is classified.
+        for start in range(0, len(pictures), _BATCH):
+            reading, coming = coming, read(start + _BATCH)
+            for place, answer in enumerate(_classify(classifier, reading, top), start):
+                picture = pictures[place]
+                answer = replace(answer, source=picture.source)
+                if explain is not None and not answer.error:
+                    path = explain / _free_name(picture.stem, taken)
+                    _explain(classifier, picture, reading[place - start].result(), answer.top[0].label, path)
+                    answer = replace(answer, explanation=path)
+                yield answer
+                reporter.advance(1)
+
+
+def _classify(
+    classifier: Classifier, reading: Sequence["Future[NDArray[np.uint8]]"], top: int
+) -> list[Answer]:
+    """An answer for each, still without its source; those that can be read are classified in one batch."""
+    errors = [_fault(one.exception()) for one in reading]
+    pixels = [one.result() for one, error in zip(reading, errors, strict=True) if not error]
+    rows = iter(classifier.probabilities(np.stack(pixels)) if pixels else ())
+    return [
+        Answer("", error=error)
+        if error
+        else Answer("", tuple(Prediction(classifier.classes, next(rows)).top(top)))
+        for error in errors
+    ]
+
+
+def _fault(error: BaseException | None) -> str | None:
+    if error is None or isinstance(error, DataError):
+        return str(error) if error else None
+    raise error
+
+
+def _explain(
+    classifier: Classifier, picture: PictureFile, pixels: NDArray[np.uint8], label: str, path: Path
+) -> None:
+    """Write the picture, larger than the model sees it, beside the heat map of `label`."""
+    heat = classifier.explain(pixels[np.newaxis], np.array([classifier.classes.index(label)]))[0]
+    tall, wide, _ = classifier.image_shape
+    scale = _SHOWN_PX / max(tall, wide)
+    sheet = side_by_side(read_pixels(picture.opened(), (round(tall * scale), round(wide * scale))), heat)
+    try:
+        write_atomic_with(path, lambda file: sheet.save(file, "png"))
+    except OSError as error:
+        raise ToyNetError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _free_name(stem: str, taken: set[str]) -> str:
+    """`stem.png`, or with a number where another picture of this call has that name."""
+    number, name = 1, f"{stem}.png"
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem}-{number}.png"
+    taken.add(name.lower())
+    return name

@@ -1,0 +1,58 @@
+"""Temperature scaling against torch's own optimiser and torchmetrics' calibration error."""
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from toynet.evaluation.calibration import fit_temperature, probabilities
+
+
+def drawn(temperature: float, n: int = 4000, classes: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels drawn from their softmax at `temperature`."""
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 3, (n, classes)).astype(np.float32)
+    chance = torch.softmax(torch.from_numpy(logits) / temperature, 1).numpy()
+    labels = np.array([rng.choice(classes, p=row / row.sum()) for row in chance.astype(np.float64)])
+    return logits, labels
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_is_that_which_newton_finds(temperature: float) -> None:
+    logits, labels = drawn(temperature)
+    inverse = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    scores, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
+    optimizer = torch.optim.LBFGS([inverse], max_iter=99, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(scores * inverse, truth)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(1 / inverse.item(), rel=1e-4)
+    assert found == pytest.approx(temperature, rel=0.1)
+
+
+def test_it_mends_probabilities_that_are_too_sure() -> None:
+    logits, labels = drawn(2.5)
+    truth = torch.from_numpy(labels)
+
+    def error(temperature: float) -> float:
+        sure = torch.from_numpy(probabilities(logits, temperature))
+        return multiclass_calibration_error(sure, truth, num_classes=7, n_bins=15).item()
+
+    assert error(fit_temperature(logits, labels)) < 0.03 < 0.1 < error(1.0)
+
+
+def test_images_that_are_all_right_do_not_freeze_it() -> None:
+    logits = 10 * np.eye(5, dtype=np.float32)
+    assert 0.05 <= fit_temperature(logits, np.arange(5)) < 0.06
+
+
+def test_probabilities_are_torchs_softmax() -> None:
+    logits = np.random.default_rng(0).normal(0, 30, (50, 4)).astype(np.float32)
+    expected = torch.softmax(torch.from_numpy(logits) / 1.7, 1).numpy()
+    np.testing.assert_allclose(probabilities(logits, 1.7), expected, atol=1e-6)
