@@ -135,7 +135,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process holds `folder` by `folder_lock`. To know, its lock is taken, shared, for an instant."""
+    """Whether a process holds `folder` by `folder_lock`. To know, its lock is taken for an instant."""
     try:
         with (folder / ".lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -168,7 +168,7 @@ def _pictures(arrays: dict[str, NDArray[Any]], part: str) -> tuple[dict[str, Any
     said = logits.argmax(1)
     return tuple(
         {
-            "data": _png(image),
+            "data": png_address(image),
             "true": names[label],
             "said": names[answer],
             "sure": float(sure[place, answer]),
@@ -180,7 +180,7 @@ def _pictures(arrays: dict[str, NDArray[Any]], part: str) -> tuple[dict[str, Any
     )
 
 
-def _png(image: NDArray[np.uint8]) -> str:
+def png_address(image: NDArray[np.uint8]) -> str:
     """(H, W, C) as a data address."""
     content = io.BytesIO()
     Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(content, "png")

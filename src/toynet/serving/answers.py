@@ -147,5 +147,8 @@ class Prediction(Answer):
     calibrated: bool
     seen: str
     heat: str | None = None
+    heat_missing: str | None = None
+    """Why there is none though it was asked for."""
+
     milliseconds: float = Field(ge=0)
     """To decode, classify and explain."""

@@ -8,6 +8,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from toynet.core import places
+from toynet.core.errors import UsageError
 from toynet.runs.folder import RunFolder
 from toynet.serving.refusals import not_there
 from toynet.studies.folder import StudyFolder
@@ -22,6 +24,21 @@ class Listing:
 
     runs_root: Path
     studies_root: Path
+
+    @classmethod
+    def open(cls, runs: Path | None, studies: Path | None) -> "Listing":
+        """The usual places where none is named. Raises `UsageError` for a named one that is not there, and
+        where there is neither."""
+        for path, option in ((runs, "--runs"), (studies, "--studies")):
+            if path is not None and not path.is_dir():
+                raise UsageError(f"{option} {path}: there is no such folder")
+        found = cls(runs or places.runs_folder(), studies or places.studies_folder())
+        if not found.runs_root.is_dir() and not found.studies_root.is_dir():
+            raise UsageError(
+                f"there is no folder {found.runs_root} and none {found.studies_root}; name one by --runs, or "
+                "make a run: toynet train quick"
+            )
+        return found
 
     def runs(self) -> dict[str, RunFolder]:
         """Those that were made one by one, the newest first."""
