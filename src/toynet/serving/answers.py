@@ -55,10 +55,10 @@ class RunList(Answer):
 
 
 class RunDetail(RunSummary):
-    """`findings`: what the curves look like, by rules of thumb."""
+    """`image_shape`: height, width, channels. `findings`: what the curves look like, by rules of thumb."""
 
     classes: tuple[str, ...] = ()
-    image_shape: tuple[int, int, int] | None = None
+    image_shape: tuple[int, ...] = ()
     result: RunResult | None = None
     findings: tuple[Finding, ...] = ()
     recipe_toml: str | None = None
@@ -77,7 +77,7 @@ class StudySummary(Answer):
 
     name: str
     status: StudyStatus
-    started: datetime
+    changed: datetime
     question: str | None = None
     arms: int = 0
     runs: int = 0
@@ -101,15 +101,22 @@ class Cell(Answer):
     run: str | None = None
 
 
+class Bounds(Answer):
+    """An interval's ends."""
+
+    low: float
+    high: float
+
+
 class Arm(Answer):
-    """`difference`, `interval`: in points, against the arm it is compared with."""
+    """`difference`, `interval` (95 %): in points, against the arm it is compared with."""
 
     name: str
     against: str | None
     changes: tuple[str, ...]
     verdict: str | None = None
     difference: float | None = None
-    interval: tuple[float, float] | None = None
+    interval: Bounds | None = None
     cells: tuple[Cell, ...] = ()
 
 
@@ -128,7 +135,7 @@ class ModelState(Answer):
     run: str
     state: Literal["ready", "loading"]
     classes: tuple[str, ...] = ()
-    image_shape: tuple[int, int, int] | None = None
+    image_shape: tuple[int, ...] = ()
     calibrated: bool = False
 
 

@@ -22,7 +22,7 @@ Names are those of the lists. An error is `{"error": "one sentence"}`. Nothing t
 _SENTENCES = {404: "there is nothing at this address", 405: "this address does not take that method"}
 
 
-def build(listing: Listing, host: str = "127.0.0.1") -> FastAPI:
+def build(listing: Listing, host: str = "127.0.0.1") -> Guard:
     """The application over what is listed; host: what the server listens on."""
     app = FastAPI(
         title="ToyNet",
@@ -36,7 +36,6 @@ def build(listing: Listing, host: str = "127.0.0.1") -> FastAPI:
     house = House.build(listing)
     app.include_router(api.routes(house))
     app.include_router(pages.routes(house), include_in_schema=False)
-    app.add_middleware(Guard, host=host)
 
     @app.exception_handler(ToyNetError)
     def told(request: Request, error: ToyNetError) -> Response:
@@ -54,7 +53,11 @@ def build(listing: Listing, host: str = "127.0.0.1") -> FastAPI:
         text = _SENTENCES.get(error.status_code, error.detail)
         return _failure(request, error.status_code, text, error.headers)
 
-    return app
+    @app.exception_handler(Exception)
+    def defect(request: Request, error: Exception) -> Response:
+        return _failure(request, 500, "this is a defect of ToyNet; the terminal that serves shows where")
+
+    return Guard(app, host)
 
 
 def _failure(request: Request, status: int, text: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -18,6 +18,7 @@ from toynet.reporting.heat import overlay
 from toynet.reporting.run_page import png_address
 from toynet.runs.folder import RunFolder
 from toynet.serving.answers import Guess, Prediction
+from toynet.serving.runs import damage
 
 if TYPE_CHECKING:
     from toynet.runs.classifier import Classifier
@@ -37,7 +38,7 @@ class Model:
         drawn, missing = None, None
         with self._lock:
             row = self.classifier.probabilities(pixels[None])[0]
-            order = row.argsort(kind="stable")[::-1][:top]
+            order = np.argsort(-row, kind="stable")[:top]
             try:
                 levels = self.classifier.explain(pixels[None], order[:1])[0] if heat else None
             except ToyNetError as error:
@@ -91,8 +92,8 @@ class Shelf:
                 continue
             try:
                 future.set_result(_loaded(folder))
-            except BaseException as error:
-                future.set_exception(error)
+            except Exception as error:
+                future.set_exception(ToyNetError(damage(folder.path, error)))
 
 
 def _loaded(folder: RunFolder) -> Model:

@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 from toynet.core.files import is_held
 from toynet.reporting import story
 from toynet.reporting.story import Story
-from toynet.serving.answers import Arm, Cell, CellStatus, StudyDetail, StudyList, StudyStatus, StudySummary
+from toynet.serving.answers import (
+    Arm,
+    Bounds,
+    Cell,
+    CellStatus,
+    StudyDetail,
+    StudyList,
+    StudyStatus,
+    StudySummary,
+)
 from toynet.serving.listing import Listing, within
 from toynet.serving.remembered import Remembered, state_of
 from toynet.serving.runs import Runs, damage
@@ -39,7 +48,7 @@ class Studies:
             return StudySummary(**_summary(name, folder, account))
         except Exception as error:
             return StudySummary(
-                name=name, status="damaged", started=_began(folder), damage=damage(folder.path, error)
+                name=name, status="damaged", changed=_changed(folder), damage=damage(folder.path, error)
             )
 
     def detail(self, name: str) -> StudyDetail:
@@ -50,7 +59,7 @@ class Studies:
             return self._detail(name, folder, account, told)
         except Exception as error:
             return StudyDetail(
-                name=name, status="damaged", started=_began(folder), damage=damage(folder.path, error)
+                name=name, status="damaged", changed=_changed(folder), damage=damage(folder.path, error)
             )
 
     def told(self, folder: StudyFolder) -> tuple[Account, Story]:
@@ -76,7 +85,9 @@ class Studies:
                     changes=tuple(map(str, arm.changes)),
                     verdict=row.line.verdict if row else None,
                     difference=contrast.difference if contrast else None,
-                    interval=(contrast.interval.low, contrast.interval.high) if contrast else None,
+                    interval=Bounds(low=contrast.interval.low, high=contrast.interval.high)
+                    if contrast
+                    else None,
                     cells=tuple(self._cell(name, folder, account, arm.name, seed) for seed in seeds),
                 )
             )
@@ -118,7 +129,7 @@ def _summary(name: str, folder: StudyFolder, account: Account) -> dict[str, obje
     return {
         "name": name,
         "status": _status(folder, account),
-        "started": _began(folder),
+        "changed": _changed(folder),
         "question": account.plan.spec.question.strip() or None,
         "arms": len(account.plan.arms),
         "runs": ended,
@@ -144,5 +155,5 @@ def _seeds(account: Account) -> tuple[int, ...]:
     return tuple(sorted({seed for _, seed in (*account.entries, *_planned(account))}))
 
 
-def _began(folder: StudyFolder) -> datetime:
+def _changed(folder: StudyFolder) -> datetime:
     return datetime.fromtimestamp((folder.path / _JOURNAL).stat().st_mtime, UTC)

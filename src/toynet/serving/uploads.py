@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
@@ -14,6 +15,7 @@ from toynet.serving.refusals import Refusal, busy
 
 LARGEST_BYTES = 10 * 2**20
 SLOWEST_S = 20.0
+_PATIENCE_S = 2.0
 _MOST_TOGETHER = 16 * LARGEST_BYTES
 _KINDS = "PNG, JPEG or WebP"
 
@@ -28,15 +30,16 @@ class Uploads:
     async def body(self, request: Request) -> AsyncIterator[bytes]:
         """All of the body. Raises `Refusal`: 413 as soon as it is too long, whatever its header says of its
         length, 408 when it is not here in time, 503 where others hold too much already."""
-        _check_length(request.headers.get("content-length"))
-        content = bytearray()
+        content, chunks = bytearray(), request.stream()
         try:
             async with asyncio.timeout(SLOWEST_S):
-                async for chunk in request.stream():
+                if _stated_length(request) > LARGEST_BYTES:
+                    await _refuse_length(chunks, waits="expect" in request.headers)
+                async for chunk in chunks:
                     self.held += len(chunk)
                     content += chunk
                     if len(content) > LARGEST_BYTES:
-                        raise _too_large()
+                        await _refuse_length(chunks)
                     if self.held > _MOST_TOGETHER:
                         raise busy()
             yield bytes(content)
@@ -64,13 +67,20 @@ def picture_in(content: bytes, content_type: str) -> bytes:
     return picture
 
 
-def _check_length(stated: str | None) -> None:
-    if stated is not None and stated.isdecimal() and int(stated[:20]) > LARGEST_BYTES:
-        raise _too_large()
+def _stated_length(request: Request) -> int:
+    stated = request.headers.get("content-length", "")
+    return int(stated[:20]) if stated.isdecimal() else 0
 
 
-def _too_large() -> Refusal:
-    return Refusal(413, f"more than {LARGEST_BYTES // 2**20} MB; send a smaller picture", close=True)
+async def _refuse_length(chunks: AsyncIterator[bytes], *, waits: bool = False) -> NoReturn:
+    """413. Many clients read only when they have sent all, so some more is taken in and thrown away; not of
+    one that waits to be told to go on."""
+    thrown = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_S):
+            while not waits and thrown <= LARGEST_BYTES and (chunk := await anext(chunks, b"")):
+                thrown += len(chunk)
+    raise Refusal(413, f"more than {LARGEST_BYTES // 2**20} MB; send a smaller picture", close=True)
 
 
 def _is_known(content: bytes) -> bool:

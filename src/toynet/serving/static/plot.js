@@ -54,10 +54,9 @@ export class Plot {
   draw() {
     this.svg.replaceChildren();
     this.axes();
-    const frame = add(this.svg, "svg", {
-      x: LEFT - 4, y: TOP - 4, width: WIDE - LEFT - RIGHT + 8, height: HIGH - TOP - BOTTOM + 8,
-      viewBox: `${LEFT - 4} ${TOP - 4} ${WIDE - LEFT - RIGHT + 8} ${HIGH - TOP - BOTTOM + 8}`,
-    });
+    const box = [LEFT - 4, TOP, WIDE - LEFT - RIGHT + 8, HIGH - TOP - BOTTOM];
+    const [x, y, width, height] = box; // what lies outside is cut off
+    const frame = add(this.svg, "svg", { x, y, width, height, viewBox: box.join(" ") });
     for (const line of this.lines) this.curve(frame, line);
     this.mark = add(this.svg, "g", { class: "mark" });
     this.read(this.at);
@@ -104,7 +103,7 @@ export class Plot {
     add(this.mark, "line", { x1: x, x2: x, y1: TOP, y2: HIGH - BOTTOM });
   }
 
-  number(value) { return this.wantsLog ? value.toPrecision(3) : value.toFixed(this.digits); }
+  number(value) { return this.wantsLog ? Number(value.toPrecision(3)).toExponential() : value.toFixed(this.digits); }
 
   point(event) {
     const box = this.svg.getBoundingClientRect();
@@ -144,7 +143,7 @@ function decades(low, high) {
 }
 
 function short(value) {
-  return value !== 0 && Math.abs(value) < 0.001 ? value.toExponential() : String(value);
+  return value !== 0 && Math.abs(value) < 0.01 ? value.toExponential() : String(value);
 }
 
 function power(exponent) {
