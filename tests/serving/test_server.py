@@ -32,6 +32,21 @@ def test_a_signal_ends_it_in_order(served: Served, kind: int, code: int):
         assert process.stderr.read() == ""
 
 
+def test_a_client_in_the_middle_of_its_upload_does_not_keep_it_from_ending(served: Served):
+    command = [*COMMAND, "serve", "--port", "0", "--runs", str(served.runs)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        address = process.stdout.readline().strip()
+        with Served(address, process, served.runs, served.studies).connect() as slow:
+            slow.sendall(HEAD.encode() + b"x")
+            time.sleep(0.5)
+            process.terminate()
+            assert slow.recv(100).startswith(b"HTTP/1.1 503")
+            assert process.wait(20) == 143
+        assert process.stderr.read() == ""
+
+
 def test_a_port_that_is_taken_is_one_clear_line(served: Served):
     done = _serve("--port", str(served.port), "--runs", str(served.runs))
     assert done.returncode == 2

@@ -5,6 +5,7 @@ that points to this machine (DNS rebinding), hence the check of Host; sending so
 script of another origin, hence the check of Origin.
 """
 
+import asyncio
 import json
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -46,8 +47,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        begun = False
+
         async def armoured(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -55,8 +60,13 @@ class Guard:
 
         refusal = self._refusal(scope["method"], Headers(scope=scope))
         if refusal is None:
-            await self._app(scope, receive, armoured)
-            return
+            try:
+                await self._app(scope, receive, armoured)
+                return
+            except asyncio.CancelledError:
+                if begun:
+                    raise
+                refusal = Refusal(503, "the server is stopping")
         body = json.dumps({"error": str(refusal)}).encode()
         stated = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
         raw = [(name.encode(), value.encode()) for name, value in stated.items()]
