@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,31 @@ def test_a_lock_names_its_owner_and_dies_with_it(tmp_path: Path):
     owner.join()
     with files.folder_lock(tmp_path):
         pass
+
+
+LOOKER = """
+import sys
+from pathlib import Path
+from toynet.core.files import is_held
+print("looking", flush=True)
+while True:
+    is_held(Path(sys.argv[1]))
+"""
+
+
+def test_who_only_looks_at_a_lock_keeps_nobody_from_it(tmp_path: Path):
+    assert not files.is_held(tmp_path)
+    with files.folder_lock(tmp_path):
+        assert files.is_held(tmp_path)
+    assert not files.is_held(tmp_path)
+    looker = subprocess.Popen([sys.executable, "-c", LOOKER, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert looker.stdout is not None
+        looker.stdout.readline()
+        for _ in range(200):
+            with files.folder_lock(tmp_path):
+                pass
+    finally:
+        looker.kill()
+        looker.wait()
+        looker.stdout.close()

@@ -89,7 +89,9 @@ def test_a_page_is_whole_and_well_formed(page: Page):
     assert {address[1:] for address in html.addresses if len(address) > 1 and address[0] == "#"} <= set(
         html.names
     )
-    assert "Content-Security-Policy" in page.html
+    assert "style-src &#39;sha256-" in page.html
+    assert "unsafe-inline" not in page.html
+    assert " style=" not in page.html
     assert "significant" not in html.plain.lower()
 
 

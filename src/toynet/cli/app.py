@@ -19,6 +19,7 @@ from toynet.cli import (
     predict,
     recipes,
     report,
+    serve,
     study,
     train,
 )
@@ -46,6 +47,7 @@ app.command(epilog=study.EXAMPLE)(study.study)
 app.command(epilog=final.EXAMPLE)(final.final)
 app.command(epilog=compare.EXAMPLE)(compare.compare)
 app.command(epilog=report.EXAMPLE)(report.report)
+app.command(epilog=serve.EXAMPLE)(serve.serve)
 
 # Every wrong command line raises a kind of this; Typer exports only the child.
 _WrongCommandLine: type[Exception] = typer.BadParameter.__bases__[0]

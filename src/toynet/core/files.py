@@ -6,12 +6,15 @@ import json
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from toynet.core.errors import ToyNetError
+
+_TRIES = 20
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -120,7 +123,7 @@ def folder_lock(folder: Path, *, waiting: Callable[[str], object] | None = None)
     """
     with (folder / ".lock").open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(file)
         except OSError as error:
             file.seek(0)
             owner = file.read().strip() or "another process"
@@ -133,6 +136,28 @@ def folder_lock(folder: Path, *, waiting: Callable[[str], object] | None = None)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds `folder` by `folder_lock`. To know, its lock is taken for an instant."""
+    try:
+        with (folder / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock, so nobody ever held it
+        return False
+    return False
+
+
+def _take(file: IO[str]) -> None:
+    """Lock it. Who only looks (`is_held`) has it for an instant, so ask more than once before giving up."""
+    for _ in range(_TRIES - 1):
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.005)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _umask() -> int:

@@ -47,6 +47,7 @@ def _fitted(svg: str, name: str, told: str) -> str:
     body = re.sub(r"#[0-9a-f]{6}\b", lambda found: _TO_VARIABLES.get(found[0], found[0]), body)
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
     body = re.sub(r"font-family: [^;\"]*;?", "", body)
+    body = re.sub(r' style="([^"]*)"', _attributes, body)
     body = _renamed(body, name)
     box = re.search(r'viewBox="[^"]*"', body)
     assert box is not None
@@ -54,6 +55,12 @@ def _fitted(svg: str, name: str, told: str) -> str:
     body = head + body[body.index(">") + 1 :]
     body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(-?\d+\.\d{2})\d+", r"\1", tag[0]), body)
     return re.sub(r"\n\s*", "\n", body).strip()
+
+
+def _attributes(found: re.Match[str]) -> str:
+    """A style as presentation attributes, which a page may use whose policy allows no inline style."""
+    pairs = (part.partition(":") for part in found[1].split(";") if part.strip())
+    return "".join(f' {key.strip()}="{value.strip()}"' for key, _, value in pairs)
 
 
 def _renamed(body: str, name: str) -> str:

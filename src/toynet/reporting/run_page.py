@@ -33,28 +33,37 @@ _STATUS = {
 
 def run_page(run: RunFolder) -> Page:
     """All that the run's folder holds. Raises `ToyNetError` where a file of it is damaged."""
+    return render("run", overview(run) | {"panels": _panels(run.name, run.metrics())} | classification(run))
+
+
+def overview(run: RunFolder) -> dict[str, Any]:
+    """What needs no drawing: score, facts, diagnosis, recipe. Raises `ToyNetError` as `run_page` does."""
     recipe, records, result = run.recipe(), run.metrics(), run.result()
-    arrays = run.predictions() if (run.path / "predictions.npz").exists() else {}
-    part = "test" if "test_logits" in arrays else "val" if "val_logits" in arrays else None
-    judged = readings.class_scores(run, "val")
-    context: dict[str, Any] = {
+    return {
         "name": run.name,
         "recipe": recipe,
         "result": result,
         "summary": _summary(result, len(records)),
         "scores": _scores(result),
         "facts": _facts(run, result),
-        "panels": _panels(run.name, records),
-        "part": {"test": "test", "val": "validation", None: ""}[part],
-        "classified": None if part is None else _classified(arrays, part),
-        "pictures": _pictures(arrays, part) if part else (),
-        "findings": readings.findings(run, records, judged),
+        "findings": readings.findings(run, records, readings.class_scores(run, "val")),
         "toml": recipe.to_toml(),
         "command": f"toynet train recipe.toml --seed {recipe.train.seed}",
         "setting_out": _setting_out(run),
         "try_file": lambda change: _try_file(run.name, change),
     }
-    return render("run", context)
+
+
+def classification(run: RunFolder) -> dict[str, Any]:
+    """How the images that score the run were classified: classes, confusion, calibration, pictures; all
+    empty where it has no predictions. Raises `ToyNetError` as `run_page` does."""
+    arrays = run.predictions() if (run.path / "predictions.npz").exists() else {}
+    part = "test" if "test_logits" in arrays else "val" if "val_logits" in arrays else None
+    return {
+        "part": {"test": "test", "val": "validation", None: ""}[part],
+        "classified": None if part is None else _classified(arrays, part),
+        "pictures": _pictures(arrays, part) if part else (),
+    }
 
 
 def _summary(result: RunResult | None, epochs: int) -> str:
@@ -159,7 +168,7 @@ def _pictures(arrays: dict[str, NDArray[Any]], part: str) -> tuple[dict[str, Any
     said = logits.argmax(1)
     return tuple(
         {
-            "data": _png(image),
+            "data": png_address(image),
             "true": names[label],
             "said": names[answer],
             "sure": float(sure[place, answer]),
@@ -171,7 +180,7 @@ def _pictures(arrays: dict[str, NDArray[Any]], part: str) -> tuple[dict[str, Any
     )
 
 
-def _png(image: NDArray[np.uint8]) -> str:
+def png_address(image: NDArray[np.uint8]) -> str:
     """(H, W, C) as a data address."""
     content = io.BytesIO()
     Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(content, "png")

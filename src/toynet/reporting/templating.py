@@ -1,5 +1,7 @@
 """Templates to text: HTML that escapes everything, and Markdown that does."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from toynet.core.files import write_atomic
 from toynet.reporting import words
 
+TEMPLATES = PackageLoader("toynet.reporting")
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
 
@@ -40,20 +43,36 @@ def render(kind: str, context: Mapping[str, Any]) -> Page:
 
 
 @cache
+def style() -> str:
+    """The style sheet of all pages."""
+    return (Path(__file__).parent / "templates" / "page.css").read_text()
+
+
+@cache
+def policy() -> str:
+    """What a report may do in a browser: use the one style that it holds, and show images that it holds."""
+    digest = base64.b64encode(hashlib.sha256(style().encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:"
+
+
+@cache
 def _html() -> Environment:
-    return _environment(autoescape=True)
+    found = environment(TEMPLATES, autoescape=True)
+    found.globals |= {"style": Markup(style()), "policy": policy()}
+    return found
 
 
 @cache
 def _markdown() -> Environment:
-    found = _environment(autoescape=False, finalize=_escaped)
+    found = environment(TEMPLATES, autoescape=False, finalize=_escaped)
     found.filters |= {"block": _block, "safe": Markup}
     return found
 
 
-def _environment(**options: Any) -> Environment:
+def environment(loader: BaseLoader, **options: Any) -> Environment:
+    """Templates with our filters; an unknown name in one is an error."""
     found = Environment(
-        loader=PackageLoader("toynet.reporting"),
+        loader=loader,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -66,6 +85,7 @@ def _environment(**options: Any) -> Environment:
         "duration": words.duration,
         "fixed": lambda value: "–" if value is None else f"{value:.2f}",
         "magnitude": words.magnitude,
+        "mix": lambda share: f"mix-{5 * round(min(share, 60) / 5)}",
         "number": words.number,
         "percent": words.percent,
         "setting": words.setting,
