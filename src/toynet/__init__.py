@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toynet import stats
     from toynet.api import (
+        Cluster,
         Evaluation,
         Run,
         bench,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Account",
     "BenchResult",
+    "Cluster",
     "Evaluation",
     "Recipe",
     "Run",

@@ -3,8 +3,10 @@
 from toynet.api.pages import report
 from toynet.api.runs import Evaluation, Run, bench, diagnose, evaluate, open_run, preview, train
 from toynet.api.studies import compare, final, rehearse, study
+from toynet.studies.cluster import Cluster
 
 __all__ = [
+    "Cluster",
     "Evaluation",
     "Run",
     "bench",
