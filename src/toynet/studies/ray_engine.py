@@ -22,6 +22,7 @@ from toynet.core.errors import Interrupted, ToyNetError
 from toynet.studies.cluster import Cluster, check_answers
 from toynet.studies.jobs import Answer, Job, Lost, make
 from toynet.studies.ledger import Entry
+from toynet.studies.ray_head import Head, keep_out_others, level
 from toynet.training import precision
 
 _SAVES_WITHIN_S = 60.0
@@ -29,15 +30,6 @@ _SEEN_WITHIN_S = 20.0
 """A file server tells other machines of new files after some seconds."""
 
 _COUNT_EVERY_S = 5.0
-_OBJECTS_BYTES = 200_000_000
-"""Of a Ray that is started here: nothing but the answers of runs goes through it."""
-
-
-_SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray's runs would give way to all other processes; those of the local engine do not.
-    "RAY_worker_niceness": "0",
-}
 
 
 class RayEngine:
@@ -54,16 +46,20 @@ class RayEngine:
         self._gpus = float(precision.device() == "cuda") if gpus is None else gpus
         self._running: dict[Any, Job] = {}
         self._room, self._counted = 0, 0.0
+        self._head: Head | None = None
+        address = cluster.address or os.environ.get("RAY_ADDRESS")
+        if address is None:
+            keep_out_others()
         self._ray = _ray()
-        address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
+        if address is None:
+            self._head = Head((jobs or max(1, usable_cores() // threads)) * threads, cluster.show_logs)
+            address = self._head.address
+        else:
+            check_answers(address)
         with _own_signals(), _one_line(address):
-            if address == "local":
-                self._start((jobs or max(1, usable_cores() // threads)) * threads, cluster.show_logs)
-            else:
-                check_answers(address)
-                self._ray.init(
-                    address=address, log_to_driver=cluster.show_logs, logging_level=_level(cluster.show_logs)
-                )
+            self._ray.init(
+                address=address, log_to_driver=cluster.show_logs, logging_level=level(cluster.show_logs)
+            )
         self._task = self._ray.remote(
             num_cpus=threads, num_gpus=self._gpus, max_retries=0, scheduling_strategy="SPREAD"
         )(_work)
@@ -99,25 +95,15 @@ class RayEngine:
 
     def close(self) -> None:
         """Let all runs save and stop; leave the cluster, and end it where it was started here."""
-        if not self._ray.is_initialized():
-            return
-        for ref in self._running:
-            self._ray.cancel(ref)
-        if self._running:
-            self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_SAVES_WITHIN_S)
-        self._running.clear()
-        self._ray.shutdown()
-
-    def _start(self, cpus: int, show_logs: bool) -> None:
-        self._ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=_OBJECTS_BYTES,
-            log_to_driver=show_logs,
-            logging_level=_level(show_logs),
-            _node_ip_address="127.0.0.1",
-        )
+        if self._ray.is_initialized():
+            for ref in self._running:
+                self._ray.cancel(ref)
+            if self._running:
+                self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_SAVES_WITHIN_S)
+            self._running.clear()
+            self._ray.shutdown()
+        if self._head is not None:
+            self._head.end()
 
     def _count(self) -> int:
         """How many runs the nodes have room for."""
@@ -180,9 +166,7 @@ def _seen(path: Path) -> bool:
 
 
 def _ray() -> Any:
-    """The module. A Ray that is started here takes our word for what it would do otherwise."""
-    for setting, value in _SETTINGS.items():
-        os.environ.setdefault(setting, value)
+    """The module."""
     try:
         import ray
     except ImportError:
@@ -215,7 +199,3 @@ def _own_signals() -> Iterator[None]:
 def _last_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-
-
-def _level(show_logs: bool) -> str:
-    return "info" if show_logs else "error"
