@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from toynet import stats
     from toynet.api import (
         Answer,
+        Cluster,
         Evaluation,
         Run,
         bench,
@@ -42,6 +43,7 @@ __all__ = [
     "Answer",
     "BenchResult",
     "Classifier",
+    "Cluster",
     "Evaluation",
     "Export",
     "Prediction",

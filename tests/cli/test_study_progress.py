@@ -8,8 +8,8 @@ import invented
 import pytest
 
 from toynet.cli.study_progress import StudyReporter
-from toynet.studies.engine import Job
 from toynet.studies.folder import Account
+from toynet.studies.jobs import Job
 from toynet.studies.outlook import Outlook
 
 AHEAD = Outlook(sigma=0.3, source="made up", seen="sees 1 pp", run_s=20.0, least_s=100.0, most_s=None)

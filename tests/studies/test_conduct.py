@@ -20,12 +20,14 @@ from toynet.runs.folder import RunFolder
 from toynet.studies import analysis, budget
 from toynet.studies import conduct as room
 from toynet.studies.conduct import Nobody, conduct, rehearse
-from toynet.studies.engine import Engine, Job
+from toynet.studies.engine import LocalEngine
 from toynet.studies.final import final
 from toynet.studies.folder import StudyFolder
+from toynet.studies.jobs import Job
 from toynet.studies.ledger import Entry
 from toynet.studies.outlook import Outlook
 from toynet.studies.plan import Plan
+from toynet.studies.schedule import carry_out
 from toynet.studies.spec import StudySpec
 from toynet.training import checkpoints
 
@@ -519,12 +521,12 @@ def workers_of(folder: StudyFolder) -> list[str]:
 
 
 def test_the_disk_refusing_ends_the_study(tmp_path: Path):
-    engine = Engine(jobs=1, threads=1)
+    engine = LocalEngine(jobs=1, threads=1)
     job = Job(arm="control", seed=0, recipe="", path=str(tmp_path / "run"), images=str(tmp_path / "nowhere"))
     entries: list[Entry] = []
     try:
         with pytest.raises(Exception, match="cannot be read"):
-            engine.run([job], record=entries.append, watcher=Nobody(), stopped=lambda: False)
+            carry_out(engine, [job], record=entries.append, watcher=Nobody(), stopped=lambda: False)
     finally:
         engine.close()
     assert entries == []

@@ -6,9 +6,11 @@ from toynet.api.pages import report
 from toynet.api.pictures import Answer, load, predict
 from toynet.api.runs import Run, bench, diagnose, open_run, preview, train
 from toynet.api.studies import compare, final, rehearse, study
+from toynet.studies.cluster import Cluster
 
 __all__ = [
     "Answer",
+    "Cluster",
     "Evaluation",
     "Run",
     "bench",

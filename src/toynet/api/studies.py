@@ -9,6 +9,7 @@ from toynet.runs.folder import RunFolder, check_name
 from toynet.studies import conduct as conduct_room
 from toynet.studies import final as final_room
 from toynet.studies import gather
+from toynet.studies.cluster import Cluster
 from toynet.studies.conduct import Audience
 from toynet.studies.folder import Account, StudyFolder
 from toynet.studies.outlook import Outlook
@@ -20,6 +21,7 @@ def study(
     *,
     seeds: int | str | None = None,
     jobs: int | None = None,
+    cluster: Cluster | None = None,
     name: str | None = None,
     resume: bool = False,
     data: str | None = None,
@@ -31,10 +33,19 @@ def study(
 
     `seeds` and `data` take the place of the file's; with `resume`, those that it was begun with hold. `jobs`
     runs go on at once, by default one for each core, in processes of their own: call it below
-    `if __name__ == "__main__"`. Raises `ToyNetError` and its kinds.
+    `if __name__ == "__main__"`; with a `cluster` on its nodes, as many as they have room for.
+    Raises `ToyNetError` and its kinds.
     """
     spec, path = _asked(study, seeds, name, root, data, resume=resume)
-    return conduct_room.conduct(spec, path, jobs=jobs, resume=resume, data_root=data_root, audience=audience)
+    return conduct_room.conduct(
+        spec,
+        path,
+        jobs=jobs,
+        cluster=cluster,
+        resume=resume,
+        data_root=data_root,
+        audience=audience,
+    )
 
 
 def rehearse(
@@ -42,6 +53,7 @@ def rehearse(
     *,
     seeds: int | str | None = None,
     jobs: int | None = None,
+    cluster: Cluster | None = None,
     name: str | None = None,
     data: str | None = None,
     root: Path | None = None,
@@ -50,7 +62,9 @@ def rehearse(
 ) -> Outlook:
     """What a study would run, how long it would take, and what it could see. Nothing is run or written."""
     spec, path = _asked(study, seeds, name, root, data)
-    return conduct_room.rehearse(spec, path, jobs=jobs, data_root=data_root, audience=audience)
+    return conduct_room.rehearse(
+        spec, path, jobs=jobs, cluster=cluster, data_root=data_root, audience=audience
+    )
 
 
 def final(
@@ -59,6 +73,7 @@ def final(
     *,
     seeds: int | None = None,
     jobs: int | None = None,
+    cluster: Cluster | None = None,
     resume: bool = False,
     root: Path | None = None,
     data_root: Path | None = None,
@@ -75,6 +90,7 @@ def final(
         variant,
         seeds=seeds,
         jobs=jobs,
+        cluster=cluster,
         resume=resume,
         ledgers=(places.runs_folder(),),
         data_root=data_root,

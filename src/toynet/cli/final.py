@@ -17,6 +17,10 @@ def final(
         typer.Option(min=2, max=1000, help="Fresh ones; by default as in the study.", show_default=False),
     ] = None,
     jobs: options.Jobs = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    cpus_per_run: options.CpusPerRun = None,
+    gpus_per_run: options.GpusPerRun = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a claim that has begun.")] = False,
     data_root: options.DataRoot = None,
     json: options.Json = False,
@@ -26,9 +30,17 @@ def final(
     from toynet.cli.study_progress import StudyReporter
     from toynet.cli.verdicts import print_account
 
+    cluster = options.cluster(engine, address, cpus_per_run, gpus_per_run)
     with StudyReporter() as reporter:
         found = api.final(
-            study, variant, seeds=seeds, jobs=jobs, resume=resume, data_root=data_root, audience=reporter
+            study,
+            variant,
+            seeds=seeds,
+            jobs=jobs,
+            cluster=cluster,
+            resume=resume,
+            data_root=data_root,
+            audience=reporter,
         )
     assert found.path is not None
     print_account(found, api.report(found.path), json=json)

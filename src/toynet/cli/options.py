@@ -1,9 +1,13 @@
 """Options that several verbs share."""
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from toynet.studies.cluster import Cluster
 
 Set = Annotated[
     list[str] | None,
@@ -41,6 +45,32 @@ Jobs = Annotated[
     typer.Option(min=1, max=1024, help="Runs at once; one for each core by default.", show_default=False),
 ]
 
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Who makes the runs: processes here, or a Ray cluster (docs/cluster.md)."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT|auto",
+        help="Of the Ray cluster; else $RAY_ADDRESS, else Ray is started here.",
+        show_default=False,
+    ),
+]
+CpusPerRun = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="Ray: threads of each run, 1 by default.", show_default=False),
+]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=64,
+        help="Ray: GPUs of each run; 1 by default where this machine has one.",
+        show_default=False,
+    ),
+]
+
 Page = Annotated[
     Path | None,
     typer.Option(
@@ -65,3 +95,24 @@ def overrides(pairs: list[str] | None) -> dict[str, Any]:
             raise UsageError(f"--set {pair}: write it as key=value, such as --set optim.lr=5e-4")
         changes[key.strip()] = parse_value(value.strip())
     return changes
+
+
+def cluster(
+    engine: str, address: str | None, cpus_per_run: int | None, gpus_per_run: float | None
+) -> "Cluster | None":
+    """Where a study's runs are made; none for this machine's own processes."""
+    from toynet.core.errors import UsageError
+    from toynet.studies.cluster import Cluster
+
+    if engine == "ray":
+        return Cluster(
+            address=address,
+            cpus_per_run=cpus_per_run,
+            gpus_per_run=gpus_per_run,
+            show_logs="--debug" in sys.argv,
+        )
+    given = {"--address": address, "--cpus-per-run": cpus_per_run, "--gpus-per-run": gpus_per_run}
+    for option, value in given.items():
+        if value is not None:
+            raise UsageError(f"{option} is for --engine ray; add that, or leave it out")
+    return None

@@ -16,6 +16,10 @@ def study(
         typer.Option(metavar="N|auto|open-ended", help="Instead of the file's.", show_default=False),
     ] = None,
     jobs: options.Jobs = None,
+    engine: options.Engine = "local",
+    address: options.Address = None,
+    cpus_per_run: options.CpusPerRun = None,
+    gpus_per_run: options.GpusPerRun = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the study's folder; else that of the study.")
     ] = None,
@@ -32,12 +36,14 @@ def study(
     from toynet.cli.study_progress import StudyReporter
     from toynet.cli.verdicts import print_account
 
+    cluster = options.cluster(engine, address, cpus_per_run, gpus_per_run)
     with StudyReporter() as reporter:
         if dry_run:
             ahead = api.rehearse(
                 study,
                 seeds=_seeds(seeds),
                 jobs=jobs,
+                cluster=cluster,
                 name=name,
                 data=data,
                 data_root=data_root,
@@ -50,6 +56,7 @@ def study(
             study,
             seeds=_seeds(seeds),
             jobs=jobs,
+            cluster=cluster,
             name=name,
             resume=resume,
             data=data,

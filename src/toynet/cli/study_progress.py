@@ -11,8 +11,8 @@ from rich.table import Table
 from toynet.cli import study_plan
 from toynet.cli.progress import TerminalReporter
 from toynet.reporting import words
-from toynet.studies.engine import Job
 from toynet.studies.folder import Account
+from toynet.studies.jobs import Job
 from toynet.studies.ledger import Entry
 from toynet.studies.outlook import Outlook, duration
 from toynet.studies.plan import Plan

@@ -1,8 +1,10 @@
 """The machine and the versions that a result depends on."""
 
+import hashlib
 import os
 import platform
 import time
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,16 @@ def place_among_ranks() -> tuple[int, int]:
     rank, size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
     there = rank.isdecimal() and size.isdecimal() and "MASTER_ADDR" in os.environ
     return (int(rank), int(size)) if there else (0, 1)
+
+
+@cache
+def code_fingerprint() -> str:
+    """ToyNet's version and a digest of its sources: equal where two machines would do the same."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.c")]):
+        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
+    return f"toynet {_version('toynet-lab')} (sources {digest.hexdigest()[:8]})"
 
 
 def usable_cores() -> int:

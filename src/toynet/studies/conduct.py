@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -10,13 +11,16 @@ from toynet.core.errors import UsageError
 from toynet.core.files import folder_lock
 from toynet.core.reporter import Reporter, Silent
 from toynet.studies import analysis, budget, design, sharing
+from toynet.studies.cluster import Cluster
 from toynet.studies.design import Arm
-from toynet.studies.engine import Engine, Job, Watcher
+from toynet.studies.engine import LocalEngine
 from toynet.studies.folder import Account, StudyFolder
+from toynet.studies.jobs import Job
 from toynet.studies.ledger import Entry
 from toynet.studies.outlook import Outlook, outlook
 from toynet.studies.plan import Plan
 from toynet.studies.preparation import Prepared, journal, prepare
+from toynet.studies.schedule import Engine, Watcher, carry_out
 from toynet.studies.spec import StudySpec
 from toynet.training.interrupts import stop_on_signals
 
@@ -58,6 +62,7 @@ def conduct(
     *,
     arms: tuple[Arm, ...] | None = None,
     jobs: int | None = None,
+    cluster: Cluster | None = None,
     resume: bool = False,
     test_reads: Callable[[Plan], int] = lambda plan: 0,
     data_root: Path | None = None,
@@ -65,56 +70,70 @@ def conduct(
 ) -> Account:
     """Carry the study out, in the folder `path`; returns all that its runs say.
 
-    `arms`: those of `spec`, where they are known already. As many runs at once as `jobs`, by default one for
-    each core, and the cores are divided among them. With `resume` a study that has begun goes on, on as many
-    threads a run as before; what is finished is not done again, what a dying process took down is.
-    `test_reads` logs and counts a read of test images, once, before the plan is written. Raises `UsageError`
-    for a study that cannot be, that does not fit into its budget, or that is there already; `Interrupted`
-    when a signal stops it.
+    `arms`: those of `spec`, where they are known already. As many runs at once as `jobs`: by default one for
+    each core, and the cores are divided among them; on a `cluster`, as many as it has room for. With `resume`
+    a study that has begun goes on, here or there, on as many threads a run as before; what is finished is not
+    done again, what a dying process took down is. `test_reads` logs and counts a read of test images, once,
+    before the plan is written. Raises `UsageError` for a study that cannot be, that does not fit into its
+    budget, or that is there already; `ToyNetError` for a cluster that does not answer; `Interrupted` when a
+    signal stops it.
     """
     audience, folder = audience or Nobody(), StudyFolder(path)
     _check_place(folder, resume)
-    jobs = jobs or _usual_jobs(folder)
-    prepared = _prepare(spec, arms, jobs, data_root, audience)
-    ahead = outlook(folder, prepared, jobs)
-    if not resume:
-        budget.check(spec, ahead)
-    path.mkdir(parents=True, exist_ok=True)
-    with folder_lock(path), stop_on_signals() as stop:
-        plan = journal(folder, prepared.plan, test_reads)
-        audience.planned(plan, jobs, ahead)
-        engine = Engine(jobs, plan.control.recipe.train.threads or 1)
-        repeated = {key for key, entry in folder.ledger.entries().items() if entry.outcome == "failed"}
-        try:
-            places = _share(folder, prepared)
-            wanted = _blocks(spec, [arm.name for arm in plan.arms], analysis.first_look(spec))
-            while True:
-                known = folder.ledger.entries()
-                done = known.keys() - repeated
-                coming = [_job(folder, plan, *key, places) for key in wanted if key not in done]
-                audience.scheduled(coming, known)
-                repeated = set()
-                engine.run(
-                    coming,
-                    record=folder.ledger.write_run,
-                    watcher=audience,
-                    stopped=lambda: stop.signal_number,
-                )
-                account = folder.account()
-                audience.looked(account)
-                findings = account.findings
-                if findings.next_look is None:
-                    return account
-                wanted = _blocks(spec, findings.running, findings.next_look)
-                if not budget.allows(spec, account.entries, wanted, jobs):
-                    audience.note(
-                        f"stopped before the look at {findings.next_look} seeds, which does not fit into the "
-                        f"budget of {spec.budget}; with a larger one in the study's file, --resume goes on"
-                    )
-                    return account
-        finally:
-            engine.close()
-            shutil.rmtree(path / _IMAGES, ignore_errors=True)
+    threads = _threads(folder, jobs, cluster)
+    with closing(_engine(jobs, threads, cluster)) as engine:
+        prepared = prepare(
+            spec, arms or design.arms(spec), threads=threads, data_root=data_root, reporter=audience
+        )
+        ahead = outlook(folder, prepared, engine.jobs)
+        if not resume:
+            budget.check(spec, ahead)
+        path.mkdir(parents=True, exist_ok=True)
+        with folder_lock(path), stop_on_signals() as stop:
+            plan = journal(folder, prepared.plan, test_reads)
+            audience.planned(plan, engine.jobs, ahead)
+            try:
+                places = _share(folder, prepared)
+                return _look_by_look(folder, spec, plan, places, engine, audience, lambda: stop.signal_number)
+            finally:
+                engine.close()
+                shutil.rmtree(path / _IMAGES, ignore_errors=True)
+
+
+def _look_by_look(
+    folder: StudyFolder,
+    spec: StudySpec,
+    plan: Plan,
+    places: Mapping[str, str],
+    engine: Engine,
+    audience: Audience,
+    stopped: Callable[[], int | None],
+) -> Account:
+    """Make runs and judge them, until no arm is to go on or the budget is spent.
+
+    spec: the plan's, with the number of seeds and the budget that hold now.
+    """
+    repeated = {key for key, entry in folder.ledger.entries().items() if entry.outcome == "failed"}
+    wanted = _blocks(spec, [arm.name for arm in plan.arms], analysis.first_look(spec))
+    while True:
+        known = folder.ledger.entries()
+        done = known.keys() - repeated
+        coming = [_job(folder, plan, *key, places) for key in wanted if key not in done]
+        audience.scheduled(coming, known)
+        repeated = set()
+        carry_out(engine, coming, record=folder.ledger.write_run, watcher=audience, stopped=stopped)
+        account = folder.account()
+        audience.looked(account)
+        findings = account.findings
+        if findings.next_look is None:
+            return account
+        wanted = _blocks(spec, findings.running, findings.next_look)
+        if not budget.allows(spec, account.entries, wanted, engine.jobs):
+            audience.note(
+                f"stopped before the look at {findings.next_look} seeds, which does not fit into the budget of "
+                f"{spec.budget}; with a larger one in the study's file, --resume goes on"
+            )
+            return account
 
 
 def rehearse(
@@ -122,41 +141,42 @@ def rehearse(
     path: Path,
     *,
     jobs: int | None = None,
+    cluster: Cluster | None = None,
     data_root: Path | None = None,
     audience: Audience | None = None,
 ) -> Outlook:
     """What `conduct` would say before its first run; nothing is written and nothing is run."""
-    audience, jobs = audience or Nobody(), jobs or usable_cores()
-    prepared = _prepare(spec, None, jobs, data_root, audience)
-    found = outlook(StudyFolder(path), prepared, jobs)
-    audience.planned(prepared.plan, jobs, found)
-    budget.check(spec, found)
+    audience, folder = audience or Nobody(), StudyFolder(path)
+    threads = _threads(folder, jobs, cluster)
+    with closing(_engine(jobs, threads, cluster)) as engine:
+        prepared = prepare(spec, design.arms(spec), threads=threads, data_root=data_root, reporter=audience)
+        found = outlook(folder, prepared, engine.jobs)
+        audience.planned(prepared.plan, engine.jobs, found)
+        budget.check(spec, found)
     return found
 
 
-def _prepare(
-    spec: StudySpec,
-    arms: tuple[Arm, ...] | None,
-    jobs: int,
-    data_root: Path | None,
-    reporter: Reporter,
-) -> Prepared:
-    if jobs < 1:
+def _threads(folder: StudyFolder, jobs: int | None, cluster: Cluster | None) -> int:
+    """Of each run: as the study began with, else what was asked for, else a run's share of the cores."""
+    if jobs is not None and jobs < 1:
         raise UsageError(f"jobs: a study needs one run at once at least, got {jobs}")
-    return prepare(
-        spec,
-        arms or design.arms(spec),
-        threads=max(1, usable_cores() // jobs),
-        data_root=data_root,
-        reporter=reporter,
-    )
+    asked = cluster.cpus_per_run if cluster else None
+    if folder.ledger.plans():
+        begun = folder.plans()[-1].control.recipe.train.threads or 1
+        if asked not in (None, begun):
+            raise UsageError(f"study {folder.name} was begun with {begun} threads a run, and keeps them")
+        return begun
+    if cluster:
+        return asked or 1
+    return max(1, usable_cores() // (jobs or usable_cores()))
 
 
-def _usual_jobs(folder: StudyFolder) -> int:
-    """One for each core, or for as many cores as a run of a study that has begun takes."""
-    if not folder.ledger.plans():
-        return usable_cores()
-    return max(1, usable_cores() // (folder.plans()[-1].control.recipe.train.threads or 1))
+def _engine(jobs: int | None, threads: int, cluster: Cluster | None) -> Engine:
+    if cluster is None:
+        return LocalEngine(jobs or max(1, usable_cores() // threads), threads)
+    from toynet.studies.ray_engine import RayEngine
+
+    return RayEngine(cluster, threads, jobs)
 
 
 def _check_place(folder: StudyFolder, resume: bool) -> None:

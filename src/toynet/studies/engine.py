@@ -8,49 +8,15 @@ import multiprocessing as mp
 import os
 import signal
 import threading
-import time
-import tomllib
-import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-from toynet.core.errors import Diverged, Interrupted, ToyNetError
-from toynet.core.records import Record
-from toynet.studies.design import differences
-from toynet.studies.ledger import Entry, Part, sealed
-
-if TYPE_CHECKING:
-    from toynet.runs.folder import RunFolder
-    from toynet.runs.recipe import Recipe
-
-_ATTEMPTS = 2
-"""How often a run is begun whose process dies."""
-
-
-class Job(Record):
-    """One run to make: an arm's recipe, with its seed and set-up stated, into a folder."""
-
-    arm: str
-    seed: int
-    recipe: str
-    """TOML, resolved."""
-
-    path: str
-    images: str
-    """Where the images were shared."""
-
-
-class Watcher(Protocol):
-    """Is told what happens."""
-
-    def began(self, job: Job) -> None: ...
-
-    def ended(self, entry: Entry) -> None: ...
+from toynet.core.errors import Interrupted, ToyNetError
+from toynet.studies.jobs import Answer, Job, Lost, make
 
 
 @dataclass
@@ -63,57 +29,39 @@ class _Worker:
 
 
 @dataclass
-class Engine:
+class LocalEngine:
     """Up to `jobs` processes with `threads` each. To be closed."""
 
     jobs: int
     threads: int
+    retries: int = 1
+    """How often a run whose process died is begun again."""
+
     _workers: list[_Worker] = field(default_factory=list)
 
-    def run(
-        self,
-        jobs: Sequence[Job],
-        *,
-        record: Callable[[Entry], None],
-        watcher: Watcher,
-        stopped: Callable[[], int | None],
-    ) -> None:
-        """Make all runs, in order as processes become free; `record` each as it ends, from this thread.
+    def begin(self, job: Job) -> None:
+        """Give the run to a process that is free, or to a new one."""
+        worker = next((worker for worker in self._workers if worker.job is None), None) or self._start()
+        worker.job = job
+        with suppress(OSError):  # a process that has died is found when its answer is due
+            worker.pipe.send(job)
 
-        A run that diverges or breaks is recorded as such. One whose process dies is begun again once. Raises
-        `Interrupted` when `stopped` gives a signal's number, after every process has saved its run;
-        `ToyNetError` for what a user must mend first, such as a full disk or a process that cannot start.
+    def answers(self) -> Iterator[tuple[Job, Answer]]:
+        """The runs that have ended, once there is one; none after half a second.
+
+        Raises `ToyNetError` for a process that cannot start.
         """
-        waiting, attempts = deque(jobs), dict.fromkeys(range(len(jobs)), 0)
-        numbers = {id(job): number for number, job in enumerate(jobs)}
-        while waiting or any(worker.job for worker in self._workers):
-            if number := stopped():
-                self.close()
-                raise Interrupted("stopped; every run is saved, go on with --resume", signal_number=number)
-            self._fill(waiting, watcher)
-            for worker in self._answered():
-                try:
-                    answer = worker.pipe.recv()
-                    if not worker.ready:
-                        worker.ready = True
-                        continue
-                except (EOFError, OSError):
-                    answer = self._bury(worker)
-                job, worker.job = worker.job, None
-                assert job is not None
-                if isinstance(answer, str) and stopped():
-                    waiting.append(job)  # a signal to all of us, not a fault of the run
-                    break
-                if isinstance(answer, str):
-                    attempts[numbers[id(job)]] += 1
-                    if attempts[numbers[id(job)]] < _ATTEMPTS:
-                        waiting.appendleft(job)
-                        continue
-                    answer = Entry(arm=job.arm, seed=job.seed, outcome="failed", reason=answer)
-                if isinstance(answer, ToyNetError):
-                    raise answer
-                record(answer)
-                watcher.ended(answer)
+        for worker in self._answered():
+            try:
+                answer = worker.pipe.recv()
+                if not worker.ready:
+                    worker.ready = True
+                    continue
+            except (EOFError, OSError):
+                answer = Lost(reason=self._bury(worker))
+            job, worker.job = worker.job, None
+            assert job is not None
+            yield job, answer
 
     def close(self) -> None:
         """End all processes; idle ones at once, busy ones after they have saved."""
@@ -125,18 +73,6 @@ class Engine:
                 worker.process.kill()
                 worker.process.join()
         self._workers.clear()
-
-    def _fill(self, waiting: deque[Job], watcher: Watcher) -> None:
-        while waiting:
-            idle = next((worker for worker in self._workers if worker.job is None), None)
-            if idle is None:
-                if len(self._workers) >= self.jobs:
-                    return
-                idle = self._start()
-            idle.job = waiting.popleft()
-            with suppress(OSError):  # a process that has died is found when its answer is due
-                idle.pipe.send(idle.job)
-            watcher.began(idle.job)
 
     def _start(self) -> _Worker:
         context = mp.get_context("spawn")
@@ -185,7 +121,7 @@ def _work(pipe: Connection, threads: int) -> None:
         if job is None:
             return
         try:
-            answer: Any = _make(job)
+            answer: Any = make(job)
         except Interrupted:
             return
         pipe.send(answer)
@@ -202,57 +138,6 @@ def _listen(pipe: Connection, inbox: "deque[Any]", arrived: threading.Semaphore)
             os.kill(os.getpid(), signal.SIGTERM)
             return
         arrived.release()
-
-
-def _make(job: Job) -> Entry | ToyNetError:
-    """One run, begun or gone on with. What went wrong with it is its outcome, not ours."""
-    try:
-        return _train(job)
-    except Diverged as error:
-        return Entry(arm=job.arm, seed=job.seed, outcome="diverged", reason=str(error))
-    except Interrupted:
-        raise
-    except ToyNetError as error:
-        return error
-    except OSError as error:
-        return ToyNetError(f"{job.path}: {error.strerror or error}")
-    except Exception as error:
-        detail = traceback.format_exception_only(error)[-1].strip()
-        return Entry(arm=job.arm, seed=job.seed, outcome="failed", reason=detail)
-
-
-def _train(job: Job) -> Entry:
-    from toynet.core.reporter import Silent
-    from toynet.runs import execute
-    from toynet.runs.folder import RunFolder
-    from toynet.runs.recipe import Recipe
-    from toynet.studies.sharing import open_shared
-
-    started, path = time.perf_counter(), Path(job.path)
-    about, quiet, folder = open_shared(Path(job.images)), Silent(), RunFolder(path)
-    recipe = Recipe.from_table(job.arm, tomllib.loads(job.recipe))
-    if (path / "recipe.toml").exists():
-        _check_recipe(folder, recipe)
-        execute.resume(folder, threads=None, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
-    else:
-        execute.start(recipe, path, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
-    part: Part = "test" if folder.recipe().eval.test else "val"
-    return sealed(job.arm, folder, part, whole_s=time.perf_counter() - started)
-
-
-def _check_recipe(folder: "RunFolder", recipe: "Recipe") -> None:
-    """Raise `ToyNetError` for a run that was begun with another recipe than the plan's."""
-    begun = folder.recipe()
-    told = [str(change) for change in differences(begun, recipe, also=("train.seed", "train.precision"))]
-    if told:
-        raise ToyNetError(
-            f"{folder.path} holds a run of another recipe ({'; '.join(told[:3])}); move it away, or start a "
-            "study of another --name"
-        )
-
-
-def _nothing(folder: object) -> None:
-    """Pictures of single runs are drawn when somebody asks for them."""
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from toynet.core.errors import UsageError
 from toynet.runs import reads
 from toynet.stats.sequential import FEWEST
 from toynet.studies import analysis
+from toynet.studies.cluster import Cluster
 from toynet.studies.conduct import Audience, conduct
 from toynet.studies.design import Arm
 from toynet.studies.folder import Account, StudyFolder
@@ -25,6 +26,7 @@ def final(
     *,
     seeds: int | None = None,
     jobs: int | None = None,
+    cluster: Cluster | None = None,
     resume: bool = False,
     ledgers: Sequence[Path] = (),
     data_root: Path | None = None,
@@ -56,6 +58,7 @@ def final(
         place.path,
         arms=_arms(plan.arm(arm.against or ""), arm),
         jobs=jobs,
+        cluster=cluster,
         resume=resume,
         test_reads=partial(_read_test, folder, place, plan, ledgers),
         data_root=data_root,
