@@ -9,7 +9,7 @@ from typing import IO
 
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter, Silent
-from toynet.data.folder import IMAGE_SUFFIXES
+from toynet.data.layout import IMAGE_SUFFIXES
 
 STDIN = "-"
 

@@ -10,7 +10,7 @@ from torch import nn
 from toynet.core.errors import ToyNetError
 from toynet.core.records import RunResult
 from toynet.core.reporter import Reporter
-from toynet.data.images import ImageSet
+from toynet.data.images import ImageSet, Pixels
 from toynet.evaluation.predict import logits
 from toynet.evaluation.spec import EvalSpec
 from toynet.runs import execute, subject, trained
@@ -34,7 +34,7 @@ class Probe:
     labels: NDArray[np.int64] | None
     """None where the images were not set apart from training, so that a score would mean nothing."""
 
-    calibration: NDArray[np.uint8] | None
+    calibration: Pixels | None
     """Training images, for quantisation; none where the data set is not at hand."""
 
 

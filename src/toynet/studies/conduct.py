@@ -130,8 +130,8 @@ def _look_by_look(
         wanted = _blocks(spec, findings.running, findings.next_look)
         if not budget.allows(spec, account.entries, wanted, engine.jobs):
             audience.note(
-                f"stopped before the look at {findings.next_look} seeds, which does not fit into the budget of "
-                f"{spec.budget}; with a larger one in the study's file, --resume goes on"
+                f"stopped before the look at {findings.next_look} seeds, which does not fit into the budget "
+                f"of {spec.budget}; with a larger one in the study's file, --resume goes on"
             )
             return account
 
