@@ -44,6 +44,34 @@ def test_metrics_begin_after_the_epoch_that_is_known(client: httpx.Client, listi
     assert client.get("/api/runs/damaged/metrics").status_code == 409
 
 
+def test_whatever_is_wrong_with_a_file_no_page_breaks(client: httpx.Client, listing: Listing):
+    run = invented.single_run(listing.runs_root, name="breaking")
+    wrong = {
+        "predictions.npz": (b"", _arrays(classes=np.array([1])), _arrays(val_logits=np.zeros(3))),
+        "metrics.jsonl": (b"\xff\n\n", b"[]\n[]\n"),
+        "data.json": (b"[]", b"\xff"),
+        "recipe.toml": (b"\xff\xfe", b"name = 1"),
+        "activations.json": (b"7",),
+    }
+    pages = ("/", *(f"/runs/breaking{page}" for page in ("", "/classes", "/try", "/report")))
+    pages += ("/api/runs", "/api/runs/breaking", "/api/runs/breaking/metrics", "/api/runs/breaking/model")
+    for name, contents in wrong.items():
+        before = (run.path / name).read_bytes()
+        for content in contents:
+            (run.path / name).write_bytes(content)
+            for page in pages:
+                answer = client.get(page)
+                assert answer.status_code in (200, 409), (name, content, page, answer.text)
+        (run.path / name).write_bytes(before)
+    (run.path / "recipe.toml").unlink()
+
+
+def _arrays(**arrays: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    return content.getvalue()
+
+
 def test_what_is_not_there_is_told_in_a_sentence(client: httpx.Client):
     for path in ("/api/runs/none", "/api/runs/none/metrics", "/api/studies/none", "/api/none"):
         answer = client.get(path)

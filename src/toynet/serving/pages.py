@@ -17,7 +17,7 @@ from toynet.serving.api import Name
 from toynet.serving.house import DRAWING_S, House
 from toynet.serving.refusals import Refusal
 from toynet.serving.remembered import state_of
-from toynet.serving.runs import damage
+from toynet.serving.runs import damage, damage_told
 from toynet.serving.statuses import WORDS
 
 _SHOWN = 100
@@ -74,7 +74,8 @@ def routes(house: House) -> APIRouter:
         folder, about = await asyncio.to_thread(_known, house, name)
 
         def draw() -> Response:
-            return _report(run_page.run_page(folder).html)
+            with damage_told(folder.path):
+                return _report(run_page.run_page(folder).html)
 
         return await _drawn(house, ("report", folder.path), _state(folder, about.status), draw)
 
@@ -89,7 +90,8 @@ def routes(house: House) -> APIRouter:
         folder = await asyncio.to_thread(house.runs.listing.study, name)
 
         def draw() -> Response:
-            return _report(study_page.study_page(house.studies.told(folder)[0]).html)
+            with damage_told(folder.path):
+                return _report(study_page.study_page(house.studies.told(folder)[0]).html)
 
         return await _drawn(house, ("report", folder.path), state_of(folder.path, "journal.jsonl"), draw)
 

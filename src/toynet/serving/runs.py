@@ -1,6 +1,8 @@
 """Runs as the pages and the API show them."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +49,7 @@ class Runs:
                 return _summary(RunSummary, name, folder, held)
             except Exception as error:
                 return RunSummary(
-                    name=name, status="damaged", started=began(folder), damage=damage(folder.path, error)
+                    name=name, status="damaged", started=_began(folder), damage=damage(folder.path, error)
                 )
 
         return self.remembered.recall(
@@ -64,7 +66,7 @@ class Runs:
                 return _detail(name, folder, held)
             except Exception as error:
                 return RunDetail(
-                    name=name, status="damaged", started=began(folder), damage=damage(folder.path, error)
+                    name=name, status="damaged", started=_began(folder), damage=damage(folder.path, error)
                 )
 
         return self.remembered.recall(
@@ -74,16 +76,29 @@ class Runs:
     def metrics(self, name: str, after: int) -> Metrics:
         """The epochs beyond `after`. Raises `Refusal` (404), and `ToyNetError` for a damaged run."""
         folder = self.listing.run(name)
-        status = _status(folder, is_held(folder.path))
-        return Metrics(
-            status=status,
-            planned_epochs=folder.recipe().train.epochs,
-            epochs=tuple(record for record in folder.metrics() if record.epoch > after),
-        )
+        with damage_told(folder.path):
+            return Metrics(
+                status=_status(folder, is_held(folder.path)),
+                planned_epochs=folder.recipe().train.epochs,
+                epochs=tuple(record for record in folder.metrics() if record.epoch > after),
+            )
 
 
-def began(folder: RunFolder) -> datetime:
-    return datetime.fromtimestamp((folder.path / "recipe.toml").stat().st_mtime, UTC)
+def written(path: Path) -> datetime:
+    """When; the beginning of time for a file that has just been taken away."""
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return datetime.fromtimestamp(0, UTC)
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Raise `ToyNetError` for whatever goes wrong while the folder at `path` is read."""
+    try:
+        yield
+    except Exception as error:
+        raise ToyNetError(damage(path, error)) from error
 
 
 def damage(path: Path, error: Exception) -> str:
@@ -93,6 +108,10 @@ def damage(path: Path, error: Exception) -> str:
         return str(error)
     _log.warning("%s cannot be read", path, exc_info=error)
     return f"{path} is damaged ({type(error).__name__}: {error})"
+
+
+def _began(folder: RunFolder) -> datetime:
+    return written(folder.path / "recipe.toml")
 
 
 def _status(folder: RunFolder, held: bool) -> RunStatus:
@@ -115,7 +134,7 @@ def _summary(kind: type[Kind], name: str, folder: RunFolder, held: bool, **more:
         {
             "name": name,
             "status": status,
-            "started": began(folder),
+            "started": _began(folder),
             "recipe": recipe.name,
             "data": recipe.data.name,
             "seed": recipe.train.seed,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from toynet.core.files import is_held
 from toynet.reporting import story
@@ -19,7 +19,7 @@ from toynet.serving.answers import (
 )
 from toynet.serving.listing import Listing, within
 from toynet.serving.remembered import Remembered, state_of
-from toynet.serving.runs import Runs, damage
+from toynet.serving.runs import Runs, damage, written
 from toynet.studies import analysis
 from toynet.studies.folder import Account, StudyFolder
 
@@ -156,4 +156,4 @@ def _seeds(account: Account) -> tuple[int, ...]:
 
 
 def _changed(folder: StudyFolder) -> datetime:
-    return datetime.fromtimestamp((folder.path / _JOURNAL).stat().st_mtime, UTC)
+    return written(folder.path / _JOURNAL)
