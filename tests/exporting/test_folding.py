@@ -9,7 +9,7 @@ from toynet.models.chain import Chain, use_compiled
 
 FOLDED = {
     "pre": (6, 7),
-    "pre-conv_bn-dropout": (7, 7),
+    "pre-conv_bn-dropout": (8, 6),
     "post-pool": (11, 0),
     "relu_bn-flatten": (0, 11),
     "pure_resnet50": (53, 0),

@@ -32,7 +32,8 @@ class PaddedConv(nn.Module):
         super().__init__()
         self.lines, self.stride = convolution.lines, convolution.stride
         self.weight = convolution.weight
-        self.bias = nn.Parameter(torch.zeros(convolution.out_channels), requires_grad=False)
+        bias = torch.zeros(convolution.out_channels, dtype=convolution.weight.dtype)
+        self.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, maps: Tensor) -> Tensor:
         (top, bottom), (left, right) = self.lines(maps)
