@@ -1,29 +1,14 @@
 """The pages in a real Chromium: nothing loaded, nothing complained of, nothing sticks out."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import invented
 import pytest
 from invented import EFFECTS, HOSTILE
-from specimens import QUIET
 
 from toynet.reporting.run_page import run_page
 from toynet.reporting.study_page import study_page
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
