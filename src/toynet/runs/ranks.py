@@ -45,7 +45,11 @@ def enlist(ranks: Ranks, run: str, recipe: Recipe, about: Subject, learner: Lear
     if ranks.size > 1:
         ranks.publish(Task(run=run, recipe=recipe, images=about.card.digest).model_dump_json())
         ranks.ready()
-        ranks.from_first((torch.get_num_threads(), learner.parts(), learner.state))
+        # Through the host's memory, else all ranks of a machine would unpack them on its first GPU.
+        parts = {
+            part: {name: t.cpu() for name, t in tensors.items()} for part, tensors in learner.parts().items()
+        }
+        ranks.from_first((torch.get_num_threads(), parts, learner.state))
 
 
 def assist(ranks: Ranks, data_root: Path | None) -> str | None:

@@ -29,7 +29,7 @@ from torch.distributed import Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from toynet.core.environment import place_among_ranks
-from toynet.core.errors import ToyNetError
+from toynet.core.errors import ToyNetError, UsageError
 from toynet.training.shares import Share, share
 
 Value = TypeVar("Value")
@@ -183,7 +183,12 @@ def joined() -> Iterator[Ranks]:
     _talk_within_one_machine()
     on_gpu = torch.cuda.is_available()
     if on_gpu:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if local >= gpus:
+            raise UsageError(
+                f"there is no GPU for rank {rank}: this machine has {gpus}; start no more ranks on it"
+            )
+        torch.cuda.set_device(local)
     with _peers_there():
         store = _store()
         backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
