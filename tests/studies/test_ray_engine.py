@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import alive, descendants, holder
 
 from toynet import api
 from toynet.core.errors import ToyNetError, UsageError
@@ -98,11 +99,6 @@ class Killer(Nobody):
         self.killed = (job.arm, job.seed)
 
 
-def holder(run: Path) -> int:
-    """The process that makes the run."""
-    return int(re.match(r"process (\d+) on", (run / ".lock").read_text())[1])
-
-
 def test_a_study_on_ray_is_the_study_as_here_and_a_killed_run_goes_on(
     address: str, spec: Path, local: StudyFolder, tmp_path: Path
 ):
@@ -183,32 +179,6 @@ def wait_for(happened, process: subprocess.Popen) -> None:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Every process below `pid`, with its first word."""
-    table = subprocess.check_output(["ps", "-ww", "-eo", "pid=,ppid=,args="], text=True)
-    rows = [line.split(None, 2) for line in table.splitlines()]
-    found: dict[int, str] = {}
-    parents = {pid}
-    while parents:
-        children = {int(row[0]): row[2].split()[0] for row in rows if int(row[1]) in parents}
-        found |= children
-        parents = set(children)
-    return found
-
-
-def alive(family: dict[int, str]) -> dict[int, str]:
-    """Those of `family` that still run and are no zombies."""
-    found = {}
-    for pid, name in family.items():
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if state != "Z":
-            found[pid] = name
-    return found
 
 
 def test_other_sources_on_a_node_are_refused_by_name(
