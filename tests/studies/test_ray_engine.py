@@ -22,7 +22,9 @@ from toynet.studies.cluster import Cluster
 from toynet.studies.conduct import Nobody
 from toynet.studies.folder import StudyFolder
 from toynet.studies.jobs import Job
+from toynet.studies.ray_head import Head
 
+NO_RAY = "Ray is not installed: pip install 'toynet-lab[ray]'"
 SPEC = """
 question = "Does it hurt?"
 recipe = "quick"
@@ -44,15 +46,13 @@ margin = 0.5
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a cluster of one node with two CPUs."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'toynet-lab[ray]'")
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster as RayCluster
-
-    head = {"num_cpus": 2, "object_store_memory": 100_000_000, "include_dashboard": False}
-    cluster = RayCluster(initialize_head=True, head_node_args=head)
-    yield cluster.address
-    cluster.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", "7" * 64)
+        pytest.importorskip("ray", reason=NO_RAY)
+        head = Head(cpus=2, show_logs=False)
+        yield head.address
+        head.end()
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_nothing_is_left_of_a_study_that_started_its_own_ray(
     spec: Path, tmp_path: Path, blow: signal.Signals, code: int
 ):
     """SIGTERM as a supervisor sends it, to the whole process group."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'toynet-lab[ray]'")
+    pytest.importorskip("ray", reason=NO_RAY)
     process = command(spec, tmp_path, "--jobs", "1", "--seeds", "50")
     folder = StudyFolder(tmp_path / "tiny")
     wait_for(lambda: list(folder.runs.glob("*/checkpoints/*")), process)
@@ -237,7 +237,7 @@ def test_threads_of_a_study_that_has_begun_are_kept(spec: Path, local: StudyFold
 def test_an_address_that_does_not_answer_is_one_line(
     address: str, told: str, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'toynet-lab[ray]'")
+    pytest.importorskip("ray", reason=NO_RAY)
     monkeypatch.setattr(cluster_room, "_ANSWERS_WITHIN_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as closed:
         ports = {"silent": silent.getsockname()[1], "closed": closed.getsockname()[1]}

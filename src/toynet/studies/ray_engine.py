@@ -52,8 +52,8 @@ class RayEngine:
             self._ray = self._join(cluster)
             if jobs is None and not self._count():
                 raise ToyNetError(
-                    f"no node of the Ray cluster has {threads} CPUs and {self._gpus:g} GPUs for a run; ask for "
-                    "less by --cpus-per-run and --gpus-per-run, or give --jobs N where nodes come later"
+                    f"no node of the Ray cluster has {threads} CPUs and {self._gpus:g} GPUs for a run; "
+                    "ask for less by --cpus-per-run and --gpus-per-run, or give --jobs N if nodes come later"
                 )
         except BaseException:
             self.close()
