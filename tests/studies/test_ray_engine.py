@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import alive, descendants, holder
 
 from toynet import api
 from toynet.core.errors import ToyNetError, UsageError
@@ -21,7 +22,9 @@ from toynet.studies.cluster import Cluster
 from toynet.studies.conduct import Nobody
 from toynet.studies.folder import StudyFolder
 from toynet.studies.jobs import Job
+from toynet.studies.ray_head import Head
 
+NO_RAY = "Ray is not installed: pip install 'toynet-lab[ray]'"
 SPEC = """
 question = "Does it hurt?"
 recipe = "quick"
@@ -43,15 +46,13 @@ margin = 0.5
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a cluster of one node with two CPUs."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'toynet-lab[ray]'")
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster as RayCluster
-
-    head = {"num_cpus": 2, "object_store_memory": 100_000_000, "include_dashboard": False}
-    cluster = RayCluster(initialize_head=True, head_node_args=head)
-    yield cluster.address
-    cluster.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", "7" * 64)
+        pytest.importorskip("ray", reason=NO_RAY)
+        head = Head(cpus=2, show_logs=False)
+        yield head.address
+        head.end()
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +97,6 @@ class Killer(Nobody):
             time.sleep(0.01)
         os.kill(holder(run), signal.SIGKILL)
         self.killed = (job.arm, job.seed)
-
-
-def holder(run: Path) -> int:
-    """The process that makes the run."""
-    return int(re.match(r"process (\d+) on", (run / ".lock").read_text())[1])
 
 
 def test_a_study_on_ray_is_the_study_as_here_and_a_killed_run_goes_on(
@@ -149,7 +145,7 @@ def test_nothing_is_left_of_a_study_that_started_its_own_ray(
     spec: Path, tmp_path: Path, blow: signal.Signals, code: int
 ):
     """SIGTERM as a supervisor sends it, to the whole process group."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'toynet-lab[ray]'")
+    pytest.importorskip("ray", reason=NO_RAY)
     process = command(spec, tmp_path, "--jobs", "1", "--seeds", "50")
     folder = StudyFolder(tmp_path / "tiny")
     wait_for(lambda: list(folder.runs.glob("*/checkpoints/*")), process)
@@ -183,32 +179,6 @@ def wait_for(happened, process: subprocess.Popen) -> None:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Every process below `pid`, with its first word."""
-    table = subprocess.check_output(["ps", "-ww", "-eo", "pid=,ppid=,args="], text=True)
-    rows = [line.split(None, 2) for line in table.splitlines()]
-    found: dict[int, str] = {}
-    parents = {pid}
-    while parents:
-        children = {int(row[0]): row[2].split()[0] for row in rows if int(row[1]) in parents}
-        found |= children
-        parents = set(children)
-    return found
-
-
-def alive(family: dict[int, str]) -> dict[int, str]:
-    """Those of `family` that still run and are no zombies."""
-    found = {}
-    for pid, name in family.items():
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if state != "Z":
-            found[pid] = name
-    return found
 
 
 def test_other_sources_on_a_node_are_refused_by_name(
@@ -267,7 +237,7 @@ def test_threads_of_a_study_that_has_begun_are_kept(spec: Path, local: StudyFold
 def test_an_address_that_does_not_answer_is_one_line(
     address: str, told: str, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'toynet-lab[ray]'")
+    pytest.importorskip("ray", reason=NO_RAY)
     monkeypatch.setattr(cluster_room, "_ANSWERS_WITHIN_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as closed:
         ports = {"silent": silent.getsockname()[1], "closed": closed.getsockname()[1]}

@@ -47,28 +47,20 @@ class RayEngine:
         self._running: dict[Any, Job] = {}
         self._room, self._counted = 0, 0.0
         self._head: Head | None = None
-        address = cluster.address or os.environ.get("RAY_ADDRESS")
-        if address is None:
-            keep_out_others()
-        self._ray = _ray()
-        if address is None:
-            self._head = Head((jobs or max(1, usable_cores() // threads)) * threads, cluster.show_logs)
-            address = self._head.address
-        else:
-            check_answers(address)
-        with _own_signals(), _one_line(address):
-            self._ray.init(
-                address=address, log_to_driver=cluster.show_logs, logging_level=level(cluster.show_logs)
-            )
+        self._ray: Any = None
+        try:
+            self._ray = self._join(cluster)
+            if jobs is None and not self._count():
+                raise ToyNetError(
+                    f"no node of the Ray cluster has {threads} CPUs and {self._gpus:g} GPUs for a run; "
+                    "ask for less by --cpus-per-run and --gpus-per-run, or give --jobs N if nodes come later"
+                )
+        except BaseException:
+            self.close()
+            raise
         self._task = self._ray.remote(
             num_cpus=threads, num_gpus=self._gpus, max_retries=0, scheduling_strategy="SPREAD"
         )(_work)
-        if jobs is None and not self._count():
-            self.close()
-            raise ToyNetError(
-                f"no node of the Ray cluster has {threads} CPUs and {self._gpus:g} GPUs for a run; ask for "
-                "less by --cpus-per-run and --gpus-per-run, or say --jobs N where nodes come on demand"
-            )
 
     @property
     def jobs(self) -> int:
@@ -95,7 +87,7 @@ class RayEngine:
 
     def close(self) -> None:
         """Let all runs save and stop; leave the cluster, and end it where it was started here."""
-        if self._ray.is_initialized():
+        if self._ray is not None and self._ray.is_initialized():
             for ref in self._running:
                 self._ray.cancel(ref)
             if self._running:
@@ -104,6 +96,23 @@ class RayEngine:
             self._ray.shutdown()
         if self._head is not None:
             self._head.end()
+
+    def _join(self, cluster: Cluster) -> Any:
+        """Ray's module, in the cluster that was asked for, else in one of this machine."""
+        address = cluster.address or os.environ.get("RAY_ADDRESS")
+        if address is None:
+            keep_out_others()
+        ray = _ray()
+        if address is None:
+            at_once = self._jobs or max(1, usable_cores() // self._threads)
+            self._head = Head(at_once * self._threads, cluster.show_logs)
+            address = self._head.address
+        else:
+            check_answers(address)
+        with _own_signals(), _one_line(address):
+            shown = cluster.show_logs
+            ray.init(address=address, log_to_driver=shown, logging_level=level(shown))
+        return ray
 
     def _count(self) -> int:
         """How many runs the nodes have room for."""
