@@ -1,6 +1,7 @@
-import multiprocessing
 import os
+import resource
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -54,21 +55,49 @@ def test_a_torn_line_does_not_spoil_what_is_appended_later(tmp_path: Path):
     assert [line["epoch"] for line in files.read_json_lines(path)] == [3]
 
 
-def _hold(folder: Path, ready, release) -> None:
-    with files.folder_lock(folder):
-        ready.set()
-        release.wait(30)
+def test_a_whole_last_line_that_lacks_its_end_is_kept(tmp_path: Path):
+    path = tmp_path / "m.jsonl"
+    path.write_bytes(b'{"epoch":1}\n{"epoch":2}')
+    assert [line["epoch"] for line in files.read_json_lines(path)] == [1, 2]
+    files.append_json_line(path, {"epoch": 3}, checked=True)
+    assert [line["epoch"] for line in files.read_json_lines(path)] == [1, 2, 3]
 
 
-def test_a_lock_names_its_owner_and_dies_with_it(tmp_path: Path):
-    context = multiprocessing.get_context("spawn")
-    ready, release = context.Event(), context.Event()
-    owner = context.Process(target=_hold, args=(tmp_path, ready, release))
-    owner.start()
-    assert ready.wait(30)
-    with pytest.raises(ToyNetError, match=f"in use by process {owner.pid} on "), files.folder_lock(tmp_path):
-        pass
-    os.kill(owner.pid, signal.SIGKILL)
-    owner.join()
-    with files.folder_lock(tmp_path):
-        pass
+def test_any_flipped_bit_of_a_checked_line_is_noticed(tmp_path: Path):
+    path = tmp_path / "j.jsonl"
+    files.append_json_line(path, {"run": {"seed": 1, "accuracy": 0.5}}, checked=True)
+    files.append_json_line(path, {"run": {"seed": 2, "accuracy": 0.25}}, checked=True)
+    whole = path.read_bytes()
+    good = files.read_json_lines(path)
+    assert good == [{"run": {"seed": 1, "accuracy": 0.5}}, {"run": {"seed": 2, "accuracy": 0.25}}]
+    length = whole.index(b"\n")
+    for bit in range(8 * length):
+        altered = bytearray(whole)
+        altered[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(altered)
+        name = bit // 8 in range(2, 5)  # "crc": where that is altered it is a key that no reader knows
+        with nullcontext() if name else pytest.raises(ToyNetError, match="line 1 is damaged"):
+            found = files.read_json_lines(path)
+        if name:
+            assert found[0].keys() != {"run"}
+
+
+def test_a_refused_append_leaves_the_file_as_it_was(tmp_path: Path):
+    path = tmp_path / "m.jsonl"
+    files.append_json_line(path, {"epoch": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            files.append_json_line(path, {"epoch": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes() == b'{"epoch":1}\n'
+
+
+def test_folders_are_made_once_and_all_the_way(tmp_path: Path):
+    files.make_folder(tmp_path / "a" / "b")
+    files.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()

@@ -20,7 +20,7 @@ from toynet.evaluation.findings import Finding
 from toynet.reporting import readings
 from toynet.reporting.gallery import draw_preview
 from toynet.reporting.run_figures import draw_run
-from toynet.runs import execute, reads, subject, trained
+from toynet.runs import execute, reads, resuming, subject, trained
 from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.recipe import Recipe
 from toynet.speed.bench import MOST_SECONDS
@@ -63,6 +63,7 @@ def train(
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     resume: bool = False,
+    allow_inexact: bool = False,
     threads: int | None = None,
     root: Path | None = None,
     data_root: Path | None = None,
@@ -72,7 +73,9 @@ def train(
 
     `data`, `seed` and `threads` are short for the overrides data.name, train.seed and train.threads. With
     `resume`, go on with the run called `name`, or with this recipe's newest unfinished one, on as many
-    threads as it began with unless `threads` is given. Raises `ToyNetError` and its kinds.
+    threads as it began with unless `threads` is given. Settings that have changed and state that is missing
+    are then errors; with `allow_inexact` they are told and kept in the run's folder. Raises `ToyNetError` and
+    its kinds.
     """
     reporter, root = reporter or Silent(), root or places.runs_folder()
     changes = dict(overrides or {})
@@ -80,15 +83,28 @@ def train(
     changes |= {"train.seed": seed} if seed is not None else {}
     wanted = Recipe.load(recipe, changes)
     if resume:
-        folder = _unfinished(wanted, changes, name, root)
+        folder = _unfinished(wanted, name, root)
+        changed = resuming.changes(folder, recipe, wanted, changes)
+        if not allow_inexact:
+            resuming.refuse(folder.name, changed)
         result = execute.resume(
-            folder, threads=threads, data_root=data_root, reporter=reporter, illustrate=draw_run
+            folder,
+            threads=threads,
+            data_root=data_root,
+            reporter=reporter,
+            illustrate=draw_run,
+            changes=changed,
+            allow_inexact=allow_inexact,
         )
         return Run(folder, result)
+    if allow_inexact:
+        raise UsageError("allow_inexact goes with resume: a new run is exact")
     if threads is not None:
         wanted = wanted.with_changes({"train.threads": threads})
     path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
-    result = execute.start(wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run)
+    result = execute.start(
+        wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run, base=_base(recipe)
+    )
     return Run(RunFolder(path), result)
 
 
@@ -210,8 +226,16 @@ def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.asarray(values.round().clip(0, 255), np.uint8)
 
 
-def _unfinished(wanted: Recipe, changes: Mapping[str, Any], name: str | None, root: Path) -> RunFolder:
-    """The run to go on with. Raises `UsageError` when there is none or when it was begun differently."""
+def _base(recipe: str) -> Recipe | None:
+    """The recipe as its file says it; none where it is nothing without what overrides it."""
+    try:
+        return Recipe.load(recipe)
+    except UsageError:
+        return None
+
+
+def _unfinished(wanted: Recipe, name: str | None, root: Path) -> RunFolder:
+    """The run to go on with. Raises `UsageError` when there is none or when it is of another recipe."""
     if name is not None:
         folder = RunFolder.open(name, root)
     else:
@@ -224,23 +248,7 @@ def _unfinished(wanted: Recipe, changes: Mapping[str, Any], name: str | None, ro
         raise UsageError(
             f"run {folder.name} diverged and cannot go on; start a new run with a lower optim.lr"
         )
-    _refuse_changes(folder.name, stored, wanted, changes)
     return folder
-
-
-def _refuse_changes(name: str, stored: Recipe, wanted: Recipe, changes: Mapping[str, Any]) -> None:
-    """Raise `UsageError` when one of the `changes` is not what the run was begun with."""
-    before, now = stored.settings(), wanted.settings()
-    for key in ("train.precision", "train.kernels", "train.memory_format", "train.threads"):
-        if now[key] in ("auto", None):
-            now[key] = before[key]
-    asked = [key for key in before.keys() | now.keys() if any(f"{key}.".startswith(f"{c}.") for c in changes)]
-    for key in sorted(asked):
-        if before.get(key) != now.get(key):
-            raise UsageError(
-                f"run {name} was begun with {key} = {before.get(key)}; "
-                "leave that out of --resume, or start a new run"
-            )
 
 
 def _is_unfinished(folder: RunFolder, recipe: str) -> bool:

@@ -74,3 +74,5 @@ class RunResult(Record):
     macs: int
     precision: str
     threads: int
+    exact: bool = True
+    """Whether it went on as it began, wherever it stopped; else `inexact.jsonl` says why not."""

@@ -1,5 +1,6 @@
 """From a recipe and a seed to a finished run folder."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from toynet.core.disk import disk_errors
 from toynet.core.environment import describe
 from toynet.core.errors import Diverged, ToyNetError
-from toynet.core.files import folder_lock, write_atomic_with, write_json
+from toynet.core.files import write_atomic_with, write_json
+from toynet.core.locks import folder_lock
 from toynet.core.memory import keep_freed_memory
 from toynet.core.records import EpochRecord, RunResult, Status
 from toynet.core.reporter import Reporter, times
@@ -21,7 +24,7 @@ from toynet.core.seeds import stream
 from toynet.data import sources
 from toynet.evaluation import activations, metrics
 from toynet.models.cost import cost
-from toynet.runs import reads, setups, subject
+from toynet.runs import reads, resuming, setups, subject
 from toynet.runs.folder import RunFolder, check_free
 from toynet.runs.recipe import Recipe
 from toynet.runs.subject import Subject
@@ -51,24 +54,29 @@ def start(
     reporter: Reporter,
     illustrate: Illustrate,
     about: Subject | None = None,
+    base: Recipe | None = None,
 ) -> RunResult:
     """Run `recipe` into a new folder at `path`; `about` is what it is about, where that is known already.
 
-    Nothing is created before images and model are known to be usable. Raises `UsageError` or `DataError`
-    for a request that cannot be run, `Diverged` after recording it, `Interrupted` after saving.
+    Nothing is created before images and model are known to be usable. `base` is `recipe` before anything was
+    overridden, by which a later resume notices that the recipe has changed. Raises `UsageError` or
+    `DataError` for a request that cannot be run, `DiskError` where the checkpoints find no room, `Diverged`
+    after recording it, `Interrupted` after saving.
     """
     keep_freed_memory()
     check_free(path)
     reads.check_ledger(path.parent)
     recipe = recipe.with_changes({"data.name": sources.absolute(recipe.data.name)})
     about = about or subject.read(recipe, data_root, reporter)
-    freezing.check(subject.build_model(recipe, about.card), recipe.train.freeze)
+    model = subject.build_model(recipe, about.card)
+    freezing.check(model, recipe.train.freeze)
+    checkpoints.require_room(path / "checkpoints", Learner.fresh(model, recipe.optim, recipe.train))
     recipe = setups.resolve(recipe, about.card, reporter)
     with on_threads(stated(recipe.train).threads):
         environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}
-        folder = RunFolder.create(path, recipe, about.card, environment)
-        with folder_lock(folder.path):
-            return _run(folder, recipe, about, reporter, illustrate)
+        with RunFolder.create(path, recipe, about.card, environment, base) as folder:
+            learner = _learner(recipe, about)
+            return _run(folder, recipe, about, learner, reporter, illustrate)
 
 
 def resume(
@@ -79,11 +87,15 @@ def resume(
     reporter: Reporter,
     illustrate: Illustrate,
     about: Subject | None = None,
+    changes: resuming.Changes | None = None,
+    allow_inexact: bool = False,
 ) -> RunResult:
     """Go on with an unfinished run as if it had not stopped; a finished one is returned as it is.
 
-    It goes on with as many threads as it began with, unless `threads` says otherwise. Raises `ToyNetError`
-    when the images are not the ones the run began with.
+    It goes on with as many threads as it began with, unless `threads` says otherwise, and with the recipe
+    that it began with, but for `changes`. With `allow_inexact` parts of its state may be missing. Whatever
+    makes it another run is told and kept in its folder. Raises `ToyNetError` when the images are not the
+    ones the run began with, or its state is not whole.
     """
     keep_freed_memory()
     with on_threads(threads or folder.environment()["threads"]), folder_lock(folder.path):
@@ -91,11 +103,18 @@ def resume(
         if finished is not None:
             reporter.note(f"run {folder.name} is finished already")
             return finished
-        recipe = folder.recipe()
+        recipe = folder.recipe().with_changes(resuming.values(changes or {}))
         about = about or subject.read(recipe, data_root, reporter)
         check_same_images(folder, about)
-        _note_other_machine(folder, reporter)
-        return _run(folder, recipe, about, reporter, illustrate)
+        learner = _learner(recipe, about)
+        reasons = [*resuming.told(changes or {}), *_other_machine(folder)]
+        reasons += resuming.restore(folder, recipe, learner, reporter, allow_inexact=allow_inexact)
+        for reason in reasons:
+            reporter.note(f"{reason}: it goes on, but not bit for bit")
+        if reasons:
+            folder.go_on_inexactly(recipe, step=learner.state.step, reasons=reasons)
+        checkpoints.require_room(folder.checkpoints, learner)
+        return _run(folder, recipe, about, learner, reporter, illustrate)
 
 
 def fresh_name(recipe: Recipe, root: Path) -> str:
@@ -115,44 +134,58 @@ def check_same_images(folder: RunFolder, about: Subject) -> None:
         )
 
 
-def _run(
-    folder: RunFolder, recipe: Recipe, about: Subject, reporter: Reporter, illustrate: Illustrate
-) -> RunResult:
-    device = precision.device()
-    model = subject.first_model(recipe, about, device)
+def _learner(recipe: Recipe, about: Subject) -> Learner:
+    """The recipe's model at step 0, with all that moves, ready for the recipe's set-up."""
+    model = subject.first_model(recipe, about, precision.device())
     prepare(model, stated(recipe.train))
-    learner = Learner.fresh(model, recipe.optim, recipe.train)
-    if checkpoints.names(folder.checkpoints):
-        parts, state, damaged = checkpoints.load_latest(folder.checkpoints)
-        learner.restore(parts, state)
-        for line in damaged:
-            reporter.note(f"passed over a checkpoint: {line}")
-    folder.cut_metrics(learner.state.epoch)
-    seal = partial(_seal, folder, recipe, about, learner)
-    folder.tensorboard.mkdir(exist_ok=True)
-    with event_log(folder.tensorboard, epochs_done=learner.state.epoch) as events, torch.random.fork_rng():
+    return Learner.fresh(model, recipe.optim, recipe.train)
+
+
+def _run(
+    folder: RunFolder,
+    recipe: Recipe,
+    about: Subject,
+    learner: Learner,
+    reporter: Reporter,
+    illustrate: Illustrate,
+) -> RunResult:
+    """From where `learner` stands to the sealed result."""
+    with disk_errors(folder.path, checkpoints.size_bytes(learner)):
         try:
-            with stop_on_signals() as stop:
-                loop.train(
-                    learner,
-                    subject.plan(recipe, about.card),
-                    subject.training_images(about, device),
-                    validate=subject.validator(recipe, about, device),
-                    record=partial(_record, folder, recipe, learner, events),
-                    save=partial(checkpoints.save, folder.checkpoints),
-                    stop=stop,
-                    reporter=reporter,
-                )
+            _train(folder, recipe, about, learner, reporter)
+            scores = _evaluate(folder, recipe, about, learner, reporter)
         except Diverged as error:
-            folder.seal(seal(status="diverged", reason=str(error), scores=Scores(None, None)))
+            folder.seal(
+                _result(folder, recipe, about, learner, "diverged", str(error), scores=Scores(None, None))
+            )
             raise
-    scores = _evaluate(folder, recipe, about, learner, reporter)
-    illustrate(folder)
-    early = learner.state.epoch < recipe.train.epochs
-    reason = f"no better validation accuracy for {recipe.train.early_stop} epochs" if early else None
-    result = seal(status="stopped_early" if early else "finished", reason=reason, scores=scores)
-    folder.seal(result)
+        illustrate(folder)
+        early = learner.state.epoch < recipe.train.epochs
+        reason = f"no better validation accuracy for {recipe.train.early_stop} epochs" if early else None
+        status: Status = "stopped_early" if early else "finished"
+        result = _result(folder, recipe, about, learner, status, reason, scores=scores)
+        folder.seal(result)
     return result
+
+
+def _train(folder: RunFolder, recipe: Recipe, about: Subject, learner: Learner, reporter: Reporter) -> None:
+    device, done = precision.device(), learner.state.epoch
+    folder.tensorboard.mkdir(exist_ok=True)
+    with (
+        event_log(folder.tensorboard, epochs_done=done) as events,
+        torch.random.fork_rng(),
+        stop_on_signals() as stop,
+    ):
+        loop.train(
+            learner,
+            subject.plan(recipe, about.card),
+            subject.training_images(about, device),
+            validate=subject.validator(recipe, about, device),
+            record=partial(_record, folder, recipe, learner, events),
+            save=partial(checkpoints.save, folder.checkpoints),
+            stop=stop,
+            reporter=reporter,
+        )
 
 
 def _record(
@@ -186,7 +219,7 @@ def _evaluate(
     for name, part in parts.items():
         if part is not None:
             found = logits(part.images)
-            scores[name] = metrics.measure(found, part.labels)
+            scores[name] = _finite(metrics.measure(found, part.labels), name, learner)
             chosen = _gallery(found, part.labels, recipe.train.seed)
             arrays |= {f"{name}_logits": found, f"{name}_labels": part.labels}
             # Of the last part: test where it is scored.
@@ -198,6 +231,18 @@ def _evaluate(
     return Scores(scores.get("val"), scores.get("test"))
 
 
+def _finite(found: metrics.Metrics, part: str, learner: Learner) -> metrics.Metrics:
+    """`found`, if the weights that it scores make sense."""
+    if math.isfinite(found.loss):
+        return found
+    state = learner.state
+    raise Diverged(
+        f"diverged by step {state.step} (epoch {state.epoch}): the final {part} loss is {found.loss}",
+        step=state.step,
+        epoch=state.epoch,
+    )
+
+
 def _gallery(logits: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Rows of up to a dozen wrong and a dozen right predictions, drawn without looking at confidence."""
     right = logits.argmax(axis=1) == labels
@@ -206,14 +251,14 @@ def _gallery(logits: NDArray[np.float32], labels: NDArray[np.int64], seed: int) 
     return np.concatenate([shuffled[right[shuffled] == side][:_GALLERY_OF_EACH] for side in (False, True)])
 
 
-def _seal(
+def _result(
     folder: RunFolder,
     recipe: Recipe,
     about: Subject,
     learner: Learner,
-    *,
     status: Status,
     reason: str | None,
+    *,
     scores: Scores,
 ) -> RunResult:
     """The result, from what is on the disk and in memory."""
@@ -227,7 +272,7 @@ def _seal(
         data=recipe.data.name,
         protocol=recipe.data.protocol,
         seed=recipe.train.seed,
-        epochs=len(lines),
+        epochs=learner.state.epoch,
         planned_epochs=recipe.train.epochs,
         stopped_at_step=None if status == "finished" else learner.state.step,
         reason=reason,
@@ -244,14 +289,15 @@ def _seal(
         macs=size.macs,
         precision=stated(recipe.train).precision,
         threads=torch.get_num_threads(),
+        exact=folder.is_exact,
     )
 
 
-def _note_other_machine(folder: RunFolder, reporter: Reporter) -> None:
+def _other_machine(folder: RunFolder) -> list[str]:
+    """A line where the machine or its versions are not those the run began on."""
     before, now = folder.environment(), describe()
     keys = ("processor", "flags", "packages")
     differ = [key for key in keys if before.get(key) != now[key]]
     if before.get("threads") != torch.get_num_threads():
         differ.append("threads")
-    if differ:
-        reporter.note(f"{', '.join(differ)} differ from when this run began: it goes on, but not bit for bit")
+    return [f"{', '.join(differ)} differ from when this run began"] if differ else []

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from toynet.core.environment import usable_cores
 from toynet.core.errors import UsageError
-from toynet.core.files import folder_lock
+from toynet.core.locks import folder_lock
 from toynet.core.reporter import Reporter, Silent
 from toynet.studies import analysis, design, sharing
 from toynet.studies.design import Arm

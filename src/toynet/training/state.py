@@ -54,14 +54,19 @@ class TrainState:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "TrainState":
-        """Raises `CheckpointError` when a field is missing or unknown: nothing is guessed."""
+    def from_json(cls, value: dict[str, Any], *, allow_inexact: bool = False) -> "TrainState":
+        """Raises `CheckpointError` when a field is unknown, or missing and that is not allowed."""
+        if not isinstance(value, dict):
+            raise CheckpointError("the checkpoint's state is not a table")
+        plain = asdict(cls())
+        lacking = sorted(plain.keys() - value.keys())
+        if lacking and not allow_inexact:
+            raise CheckpointError(f"the checkpoint's state lacks {', '.join(lacking)}")
+        whole = {**plain, **value}
         try:
-            nested = {"sums": Sums(**value["sums"]), "plateau": Plateau(**value["plateau"])}
-            state = cls(**{**value, **nested})
-            missing = asdict(cls()).keys() - value.keys()
-        except (TypeError, KeyError) as error:
-            raise CheckpointError(f"the checkpoint's state does not fit this version ({error})") from error
-        if missing:
-            raise CheckpointError(f"the checkpoint's state lacks {', '.join(sorted(missing))}")
-        return state
+            nested = {"sums": Sums(**whole["sums"]), "plateau": Plateau(**whole["plateau"])}
+            return cls(**{**whole, **nested})
+        except TypeError as error:
+            raise CheckpointError(
+                f"the checkpoint's state does not fit this version ({error}); it may be from a newer one"
+            ) from error
