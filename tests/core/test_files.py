@@ -1,7 +1,7 @@
 import os
 import resource
 import signal
-from contextlib import nullcontext
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -75,11 +75,12 @@ def test_any_flipped_bit_of_a_checked_line_is_noticed(tmp_path: Path):
         altered = bytearray(whole)
         altered[bit // 8] ^= 1 << bit % 8
         path.write_bytes(altered)
-        name = bit // 8 in range(2, 5)  # "crc": where that is altered it is a key that no reader knows
-        with nullcontext() if name else pytest.raises(ToyNetError, match="line 1 is damaged"):
-            found = files.read_json_lines(path)
-        if name:
-            assert found[0].keys() != {"run"}
+        if bit // 8 not in range(2, 5):
+            with pytest.raises(ToyNetError, match="line 1 is damaged"):
+                files.read_json_lines(path)
+            continue
+        with suppress(ToyNetError):  # an altered "crc" that is text still is a key that no reader knows
+            assert files.read_json_lines(path)[0].keys() != {"run"}
 
 
 def test_a_refused_append_leaves_the_file_as_it_was(tmp_path: Path):
