@@ -6,6 +6,7 @@ A trial runs in a forked child: torch is loaded once, and what is killed is a re
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,8 +26,8 @@ CHANGES = {
     "model.name": "toynet12",
     "model.widths": [4, 8, 8, 8],
     "model.dropout": 0.2,
-    "train.epochs": 4,
-    "train.batch_size": 40,
+    "train.epochs": 3,
+    "train.batch_size": 60,
     "train.checkpoint_every": 1,
     "train.ema": 0.9,
     "train.precision": "fp32",
@@ -108,3 +109,29 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _timeless(inner) for key, inner in value.items() if key not in _TIMES}
     return value
+
+
+def weights(path: Path) -> str:
+    """sha256 over the final weights, average and optimiser."""
+    folder = path / "checkpoints"
+    hasher = hashlib.sha256()
+    for file in sorted((folder / checkpoints.names(folder)[-1]).glob("*.safetensors")):
+        hasher.update(file.read_bytes())
+    return hasher.hexdigest()
+
+
+def command(arguments: list[str], output: Path) -> None:
+    """The command line, in this process, which it ends; what it says goes to `output`."""
+    from toynet.cli.app import main
+
+    handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.argv = ["toynet", *arguments]
+    main()
+
+
+def overrides(one: Recipe) -> list[str]:
+    """`--set` for what tells `one` from the recipe `quick`, on the command line."""
+    told = one.settings()
+    return [word for key in CHANGES for word in ("--set", f"{key}={json.dumps(told[key])}")]

@@ -6,7 +6,6 @@ flushed, and renamed; only then are older ones removed. The last two and the bes
 found damaged is set aside under the name `damaged-epoch-0005`.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -113,13 +112,12 @@ def load(path: Path, *, allow_inexact: bool = False) -> tuple[Parts, TrainState]
         if allow_inexact and name not in _NEEDED and not (path / name).exists():
             continue
         try:
-            raw = (path / name).read_bytes()
-            if hashlib.sha256(raw).hexdigest() != expected:
+            if sha256_of(path / name) != expected:
                 raise CheckpointError(f"{path / name} is damaged: its content does not match the manifest")
             if name == "state.json":
-                state = TrainState.from_json(json.loads(raw), allow_inexact=allow_inexact)
+                state = TrainState.from_json(_read_json(path / name), allow_inexact=allow_inexact)
             elif name.endswith(".safetensors"):
-                parts[Path(name).stem] = safetensors.torch.load(raw)
+                parts[Path(name).stem] = safetensors.torch.load_file(path / name)
         except OSError as error:
             raise CheckpointError(f"{path / name} cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
