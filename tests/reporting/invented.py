@@ -242,7 +242,8 @@ def write_run(
         test_digest="b" * 64,
         split_digest="c" * 64,
     )
-    RunFolder.create(run.path, recipe, card, ENVIRONMENT)
+    with RunFolder.create(run.path, recipe, card, ENVIRONMENT):
+        pass
     lines = "".join(record.model_dump_json() + "\n" for record in records)
     (run.path / "metrics.jsonl").write_text(lines)
     if result.status != "diverged":

@@ -6,7 +6,7 @@ import invented
 import pytest
 
 from toynet.core.errors import UsageError
-from toynet.core.files import folder_lock
+from toynet.core.locks import folder_lock
 from toynet.serving.listing import Listing
 from toynet.serving.refusals import Refusal
 from toynet.serving.remembered import Remembered

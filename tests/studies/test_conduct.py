@@ -14,7 +14,7 @@ import pytest
 
 from toynet import api
 from toynet.core.errors import ToyNetError, UsageError
-from toynet.core.files import folder_lock
+from toynet.core.locks import folder_lock
 from toynet.runs import reads
 from toynet.runs.folder import RunFolder
 from toynet.studies import analysis, budget

@@ -1,4 +1,5 @@
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,39 @@ def test_a_torn_last_line_is_left_out_and_written_over(tmp_path: Path):
     assert list(ledger.entries()) == [("control", 3), ("control", 4)]
 
 
+def test_duplicated_lines_change_nothing(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    ledger.write_plan({"seeds": 2})
+    ledger.write_run(ENTRY)
+    ledger.write_plan({"seeds": 3})
+    ledger.path.write_bytes(ledger.path.read_bytes() * 2)
+    assert ledger.plans() == [{"seeds": 2}, {"seeds": 3}]
+    assert ledger.entries() == {("control", 3): ENTRY}
+
+
+def test_a_flipped_bit_is_named_by_its_line_and_old_lines_without_crc_are_read(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    ledger.path.write_text('{"plan":{"seeds":2}}\n')
+    ledger.write_run(ENTRY)
+    ledger.write_run(ENTRY.model_copy(update={"seed": 4}))
+    assert ledger.plans() == [{"seeds": 2}]
+    content = ledger.path.read_bytes()
+    ledger.path.write_bytes(content.replace(b'"val_accuracy":0.5', b'"val_accuracy":0.4', 1))
+    with pytest.raises(
+        ToyNetError, match=r"line 2 is damaged \(its content does not match its CRC\).*--resume"
+    ):
+        ledger.entries()
+    ledger.path.write_bytes(content.replace(b'"crc"', b'"brc"', 1))
+    with pytest.raises(ToyNetError, match="record 2 is neither a plan nor a run"):
+        ledger.entries()
+
+
+def test_a_journal_of_a_newer_version_is_told(tmp_path: Path):
+    Ledger(tmp_path).path.write_text('{"format":2,"plan":{}}\n')
+    with pytest.raises(ToyNetError, match="newer ToyNet"):
+        Ledger(tmp_path).plans()
+
+
 @pytest.mark.parametrize("line", ['{"run": {"arm": "x"}}', "[1, 2]", '{"run": '])
 def test_a_damaged_line_is_told(tmp_path: Path, line: str):
     ledger = Ledger(tmp_path)
@@ -59,7 +93,8 @@ def test_ten_thousand_runs_load_in_two_seconds(tmp_path: Path):
     text = entry.model_dump_json()
     with Ledger(tmp_path).path.open("w") as file:
         for seed in range(10_000):
-            file.write('{"run":' + text.replace('"seed":3', f'"seed":{seed}') + "}\n")
-    started = time.perf_counter()
+            rest = '"run":' + text.replace('"seed":3', f'"seed":{seed}') + "}\n"
+            file.write(f'{{"crc":"{zlib.crc32(rest.encode()):08x}",{rest}')
+    started = time.process_time()
     assert len(Ledger(tmp_path).entries()) == 10_000
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

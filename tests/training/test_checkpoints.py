@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from toynet.core.errors import CheckpointError
+from toynet.core import disk
+from toynet.core.errors import CheckpointError, DiskError
 from toynet.training import checkpoints
 from toynet.training.learner import Learner
 from toynet.training.spec import OptimSpec, TrainSpec
@@ -103,25 +104,90 @@ def test_every_damage_is_noticed_and_the_checkpoint_before_it_is_used(tmp_path: 
         shutil.copytree(tmp_path / "good", broken)
         target = broken / "epoch-0002" / name
         target.unlink() if content is None else target.write_bytes(content)
-        if content is None and name == "manifest.json":
-            assert checkpoints.names(broken) == ["epoch-0001"]
-            continue
         _, state, damaged = checkpoints.load_latest(broken)
         assert state.epoch == 1, (name, content and len(content))
         assert len(damaged) == 1
         assert "epoch-0002" in damaged[0]
+        assert name in damaged[0] or name == "manifest.json"
         tried += 1
     assert tried > 35
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", "null", "garbage", '{"name": "gone"}'])
-def test_a_damaged_pointer_to_the_best_is_no_obstacle(tmp_path: Path, content: str):
-    saved(tmp_path, epochs=2)
-    (tmp_path / "best.json").write_text(content)
-    assert checkpoints.best(tmp_path) is None
+def test_the_best_is_told_by_the_newest_legible_state(tmp_path: Path):
+    moving = saved(tmp_path, epochs=2)
+    moving.state.epoch, moving.state.best_epoch = 3, 1
+    checkpoints.save(tmp_path, moving)
+    assert checkpoints.best(tmp_path).name == "epoch-0001"
+    (tmp_path / "epoch-0003" / "state.json").write_text("garbage")
+    assert checkpoints.best(tmp_path) is None, "the state before knew of none"
+
+
+def test_what_was_passed_over_is_set_aside_and_saved_anew(tmp_path: Path):
+    moving = saved(tmp_path, epochs=2)
+    (tmp_path / "epoch-0002" / "model.safetensors").write_bytes(b"garbage")
+    _, state, damaged = checkpoints.load_latest(tmp_path)
+    assert state.epoch == 1
+    assert "model.safetensors is damaged" in damaged[0]
+    checkpoints.set_aside_later(tmp_path, state)
+    assert checkpoints.names(tmp_path) == ["epoch-0001"]
+    assert (tmp_path / "damaged-epoch-0002" / "model.safetensors").read_bytes() == b"garbage"
+    checkpoints.save(tmp_path, moving)
     assert checkpoints.load_latest(tmp_path)[1].epoch == 2
-    (tmp_path / "epoch-0002" / "manifest.json").write_text("{}")
-    assert checkpoints.load_latest(tmp_path)[1].epoch == 1
+
+
+def test_a_damaged_checkpoint_of_the_same_name_is_replaced_and_a_whole_one_kept(tmp_path: Path):
+    moving = saved(tmp_path)
+    path = tmp_path / "epoch-0001" / "optimizer-0.safetensors"
+    before = path.stat().st_ino
+    checkpoints.save(tmp_path, moving)
+    assert path.stat().st_ino == before
+    path.write_bytes(path.read_bytes()[:-1])
+    checkpoints.save(tmp_path, moving)
+    assert checkpoints.load_latest(tmp_path)[2] == []
+
+
+def test_names_are_in_order_beyond_ten_thousand_epochs(tmp_path: Path):
+    for name in ("epoch-10000", "epoch-9999", "epoch-9999-batch-00002", "epoch-9999-batch-100000"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text("{}")
+    ordered = ["epoch-9999", "epoch-9999-batch-00002", "epoch-9999-batch-100000", "epoch-10000"]
+    assert checkpoints.names(tmp_path) == ordered
+
+
+def test_missing_pieces_are_an_error_unless_allowed(tmp_path: Path):
+    saved(tmp_path)
+    (tmp_path / "epoch-0001" / "optimizer-0.safetensors").unlink()
+    (tmp_path / "epoch-0001" / "average.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"average\.safetensors"):
+        checkpoints.load_latest(tmp_path)
+    parts, state, _ = checkpoints.load_latest(tmp_path, allow_inexact=True)
+    with pytest.raises(CheckpointError, match="holds"):
+        learner().restore(parts, state)
+    one = learner()
+    told = one.restore(parts, state, allow_inexact=True)
+    assert len(told) == 2
+    assert "the average starts from the model" in told[0]
+    assert "optimizer-0 starts afresh" in told[1]
+    assert torch.equal(one.average.tensors["0.weight"], one.model[0].weight)
+    (tmp_path / "epoch-0001" / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="no usable checkpoint"):
+        checkpoints.load_latest(tmp_path, allow_inexact=True)
+
+
+def test_room_for_the_first_checkpoints_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fresh = learner()
+    size = checkpoints.size_bytes(fresh)
+    advance(fresh, 1)
+    checkpoints.save(tmp_path, fresh)
+    on_disk = sum(file.stat().st_size for file in tmp_path.rglob("*.*") if file.is_file())
+    assert on_disk <= size
+
+    class Usage:
+        free = 2 * size
+
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: Usage)
+    with pytest.raises(DiskError, match=r"no room for 3 checkpoints in .* MB needed, .* MB free"):
+        checkpoints.require_room(tmp_path, fresh)
 
 
 def test_no_usable_checkpoint_is_an_error_that_names_a_file(tmp_path: Path):
@@ -146,7 +212,7 @@ def test_a_failed_save_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(checkpoints, "_write_tensors", full_disk)
     moving.state.epoch = 2
-    with pytest.raises(CheckpointError, match=r"no space left on the disk \(\d+ MB free\)"):
+    with pytest.raises(DiskError, match=r"no space left on the disk \([\d.]+ MB needed, [\d.]+ MB free\)"):
         checkpoints.save(tmp_path, moving)
     assert [entry.name for entry in tmp_path.iterdir()] == ["epoch-0001"]
 

@@ -18,7 +18,7 @@ from toynet.evaluation.findings import Finding
 from toynet.reporting import readings
 from toynet.reporting.gallery import draw_preview
 from toynet.reporting.run_figures import draw_run
-from toynet.runs import execute, subject
+from toynet.runs import execute, resuming, subject
 from toynet.runs import weights as first_weights
 from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.ranks import assist
@@ -53,6 +53,7 @@ def train(
     name: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     resume: bool = False,
+    allow_inexact: bool = False,
     threads: int | None = None,
     weights: str | Path | None = None,
     root: Path | None = None,
@@ -64,8 +65,9 @@ def train(
     `data`, `seed`, `threads` and `weights` (a file of Keras to start from) are short for the overrides
     data.name, train.seed, train.threads and model.weights. With `resume`, go on with the run called `name`,
     or with this recipe's newest unfinished one, on as many threads as it began with unless `threads` is
-    given. Under `torchrun` the processes train one run together; only the first has its result. Raises
-    `ToyNetError` and its kinds.
+    given. Settings that have changed and state that is missing are then errors; with `allow_inexact` they are
+    told and kept in the run's folder. Under `torchrun` the processes train one run together; only the first
+    has its result. Raises `ToyNetError` and its kinds.
     """
     reporter, root = reporter or Silent(), root or places.runs_folder()
     changes = dict(overrides or {})
@@ -80,21 +82,34 @@ def train(
             if "model.weights" in changes:
                 wanted = first_weights.pin(wanted)
                 changes["model.weights_sha256"] = wanted.model.weights_sha256
-            folder = _unfinished(wanted, changes, name, root)
+            folder = _unfinished(wanted, name, root)
+            changed = resuming.changes(folder, recipe, wanted, changes)
+            if not allow_inexact:
+                resuming.refuse(folder.name, changed)
             result = execute.resume(
                 folder,
                 threads=threads,
                 data_root=data_root,
                 reporter=reporter,
                 illustrate=draw_run,
+                changes=changed,
+                allow_inexact=allow_inexact,
                 ranks=ranks,
             )
             return Run(folder, result)
+        if allow_inexact:
+            raise UsageError("allow_inexact goes with resume: a new run is exact")
         if threads is not None:
             wanted = wanted.with_changes({"train.threads": threads})
         path = root / (execute.fresh_name(wanted, root) if name is None else check_name(name))
         result = execute.start(
-            wanted, path, data_root=data_root, reporter=reporter, illustrate=draw_run, ranks=ranks
+            wanted,
+            path,
+            data_root=data_root,
+            reporter=reporter,
+            illustrate=draw_run,
+            base=_base(recipe),
+            ranks=ranks,
         )
         return Run(RunFolder(path), result)
 
@@ -187,8 +202,16 @@ def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.asarray(values.round().clip(0, 255), np.uint8)
 
 
-def _unfinished(wanted: Recipe, changes: Mapping[str, Any], name: str | None, root: Path) -> RunFolder:
-    """The run to go on with. Raises `UsageError` when there is none or when it was begun differently."""
+def _base(recipe: str) -> Recipe | None:
+    """The recipe as its file says it; none where it is nothing without what overrides it."""
+    try:
+        return Recipe.load(recipe)
+    except UsageError:
+        return None
+
+
+def _unfinished(wanted: Recipe, name: str | None, root: Path) -> RunFolder:
+    """The run to go on with. Raises `UsageError` when there is none or when it is of another recipe."""
     if name is not None:
         folder = RunFolder.open(name, root)
     else:
@@ -201,23 +224,7 @@ def _unfinished(wanted: Recipe, changes: Mapping[str, Any], name: str | None, ro
         raise UsageError(
             f"run {folder.name} diverged and cannot go on; start a new run with a lower optim.lr"
         )
-    _refuse_changes(folder.name, stored, wanted, changes)
     return folder
-
-
-def _refuse_changes(name: str, stored: Recipe, wanted: Recipe, changes: Mapping[str, Any]) -> None:
-    """Raise `UsageError` when one of the `changes` is not what the run was begun with."""
-    before, now = stored.settings(), wanted.settings()
-    for key in ("train.precision", "train.kernels", "train.memory_format", "train.threads"):
-        if now[key] in ("auto", None):
-            now[key] = before[key]
-    asked = [key for key in before.keys() | now.keys() if any(f"{key}.".startswith(f"{c}.") for c in changes)]
-    for key in sorted(asked):
-        if before.get(key) != now.get(key):
-            raise UsageError(
-                f"run {name} was begun with {key} = {before.get(key)}; "
-                "leave that out of --resume, or start a new run"
-            )
 
 
 def _is_unfinished(folder: RunFolder, recipe: str) -> bool:

@@ -23,6 +23,13 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an unfinished run: --name, or this recipe's newest.")
     ] = False,
+    allow_inexact: Annotated[
+        bool,
+        typer.Option(
+            "--allow-inexact",
+            help="With --resume: go on although settings changed or state is missing; the run keeps a note.",
+        ),
+    ] = False,
     threads: options.Threads = None,
     data_root: options.DataRoot = None,
     json: options.Json = False,
@@ -40,6 +47,7 @@ def train(
             name=name,
             overrides=changes,
             resume=resume,
+            allow_inexact=allow_inexact,
             threads=threads,
             weights=weights,
             data_root=data_root,
@@ -61,6 +69,8 @@ def train(
         f"training       {result.epochs} of {result.planned_epochs} epochs in {_duration(result.train_s)}, "
         f"{result.images_per_s:,.0f} images/s, {result.precision}, {result.threads} threads"
     )
+    if not result.exact:
+        print(f"not exact      {run.path / 'inexact.jsonl'} says why")
     print(f"run            {run.path}")
     print(f"look at        {run.folder.figures / 'curves.png'}, gallery.png and confusion.png beside it")
     print(f"next           toynet diagnose {run.name}")

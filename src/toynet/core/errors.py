@@ -23,15 +23,21 @@ class DataError(ToyNetError):
     """Images, labels or archives that cannot be used as they are."""
 
 
+class DiskError(ToyNetError):
+    """The disk is full or cannot be written; what was there before is still there."""
+
+
 class CheckpointError(ToyNetError):
     """A checkpoint that is missing, damaged or of another model."""
 
 
 class Diverged(ToyNetError):
-    """The loss or a gradient stopped being finite; raised before the update is applied."""
+    """A loss or a gradient is not finite. In training it is raised before the update is applied."""
 
     def __init__(self, message: str, *, step: int, epoch: int) -> None:
-        super().__init__(message)
+        super().__init__(
+            f"{message}. Try a lower optim.lr, optim.clip_norm=1 or a few schedule.warmup_epochs"
+        )
         self.step = step
         self.epoch = epoch
 

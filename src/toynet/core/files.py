@@ -1,20 +1,20 @@
-"""Files that are whole or absent: atomic writes, hashes, JSON lines, a lock that dies with its process."""
+"""Files that are whole or absent: atomic writes, hashes, JSON lines."""
 
 import fcntl
 import hashlib
 import json
 import os
-import socket
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import secrets
+import zlib
+from collections.abc import Callable
+from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from toynet.core.errors import ToyNetError
 
-_TRIES = 20
+_CHECKED = b'{"crc":"%08x",'
+_CHECKED_LENGTH = len(_CHECKED % 0)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -27,18 +27,25 @@ def write_atomic_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a neighbour file, flush it to the disk, and give it the name in one rename."""
     if not path.parent.is_dir():
         raise ToyNetError(f"cannot write {path}: the folder {path.parent} does not exist")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and the folders above it, where they are not there, so that they survive a power cut."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in made:
+        sync_folder(folder.parent)
 
 
 def sync_folder(path: Path) -> None:
@@ -76,91 +83,79 @@ def read_json(path: Path) -> Any:
         raise ToyNetError(f"{path} is damaged: not JSON ({error})") from error
 
 
-def append_json_line(path: Path, value: Any) -> None:
-    """Append one record to a JSON-lines file and flush it to the disk; a torn last line is dropped first."""
-    with path.open("ab+") as file:
-        _drop_torn_line(file)
-        file.write(canonical_json(value).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+def append_json_line(path: Path, value: dict[str, Any], *, checked: bool = False) -> None:
+    """Append one record to a JSON-lines file and flush it to the disk; a torn last line is dropped first.
+
+    A `checked` line begins with the CRC-32 of the rest of it, so that a flipped bit is noticed. When the disk
+    refuses, the file is left as it was.
+    """
+    line = canonical_json(value).encode() + b"\n"
+    if checked:
+        line = _CHECKED % zlib.crc32(line[1:]) + line[1:]
+    is_new = not path.exists()
+    with path.open("ab+", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        line = _mend_last_line(file) + line
+        end = file.seek(0, os.SEEK_END)
+        try:
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(end)
+            raise
+    if is_new:
+        sync_folder(path.parent)
 
 
-def _drop_torn_line(file: BinaryIO) -> None:
-    """Cut a file open for appending back to the end of its last whole line."""
+def _mend_last_line(file: RawIOBase) -> bytes:
+    """Cut a file open for appending back to its last whole record; returns the line end that this lacks."""
     end = file.seek(0, os.SEEK_END)
     if end == 0:
-        return
+        return b""
+    file.seek(end - 1)
+    if file.read(1) == b"\n":
+        return b""
     file.seek(0)
-    content = file.read()
-    if not content.endswith(b"\n"):
-        file.truncate(content.rfind(b"\n") + 1)
+    content = file.readall()
+    start = content.rfind(b"\n") + 1
+    if _is_whole(content[start:]):
+        return b"\n"
+    file.truncate(start)
+    return b""
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """All whole records of a JSON-lines file; a torn last line (a crash while writing) is left out."""
+    """All whole records of a JSON-lines file; a torn last line (a crash while writing) is left out.
+
+    Raises `ToyNetError` with the number of a damaged line.
+    """
     if not path.exists():
         return []
+    *lines, last = path.read_bytes().split(b"\n")
     records = []
-    lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
-        if not line:
-            continue
         try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            if number == len(lines):
-                break
+            if line:
+                records.append(_record(line))
+        except (ValueError, RecursionError) as error:
             raise ToyNetError(f"{path}: line {number} is damaged ({error}); mend or remove it") from error
-    return records
+    return [*records, _record(last)] if _is_whole(last) else records
 
 
-@contextmanager
-def folder_lock(folder: Path, *, waiting: Callable[[str], object] | None = None) -> Iterator[None]:
-    """Hold `folder` for this process alone; the kernel frees it when the process ends, however it ends.
-
-    When another process holds it, `waiting` is told which one, and its end is awaited; without `waiting`
-    that raises `ToyNetError` naming the owner.
-    """
-    with (folder / ".lock").open("a+") as file:
-        try:
-            _take(file)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
-            if waiting is None:
-                raise ToyNetError(f"{folder} is in use by {owner}; wait for it or stop it") from error
-            waiting(owner)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+def _record(line: bytes) -> Any:
+    """The value in a line. Raises `ValueError` when it is not JSON or not what its CRC promises."""
+    if not line.startswith(_CHECKED[:8]):
+        return json.loads(line)
+    rest = line[_CHECKED_LENGTH:] + b"\n"
+    if line[:_CHECKED_LENGTH] != _CHECKED % zlib.crc32(rest):
+        raise ValueError("its content does not match its CRC")
+    return json.loads(b"{" + rest)
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a process holds `folder` by `folder_lock`. To know, its lock is taken for an instant."""
+def _is_whole(line: bytes) -> bool:
+    """Whether a last line, which has no line end, lacks nothing but that."""
     try:
-        with (folder / ".lock").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no lock, so nobody ever held it
+        return isinstance(_record(line), dict)
+    except (ValueError, RecursionError):
         return False
-    return False
-
-
-def _take(file: IO[str]) -> None:
-    """Lock it. Who only looks (`is_held`) has it for an instant, so ask more than once before giving up."""
-    for _ in range(_TRIES - 1):
-        with suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        time.sleep(0.005)
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -76,3 +76,6 @@ class RunResult(Record):
     threads: int
     ranks: int = 1
     """Processes that trained it together, each on `threads`; as it ended, where that changed."""
+
+    exact: bool = True
+    """Whether it went on as it began, wherever it stopped; else `inexact.jsonl` says why not."""

@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 
 from toynet.core.errors import DataError, UsageError
-from toynet.core.files import folder_lock, sha256_of
+from toynet.core.files import sha256_of
+from toynet.core.locks import folder_lock
 from toynet.core.reporter import Reporter, Silent
 from toynet.data.archives import unpack
 from toynet.data.cifar import Variant, read_cifar

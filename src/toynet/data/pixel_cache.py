@@ -30,7 +30,8 @@ import PIL
 from numpy.typing import NDArray
 
 from toynet.core.errors import DataError, ToyNetError
-from toynet.core.files import canonical_json, folder_lock, read_json, sync_folder, write_json
+from toynet.core.files import canonical_json, read_json, sync_folder, write_json
+from toynet.core.locks import folder_lock
 from toynet.core.places import cache_folder
 from toynet.core.reporter import Reporter
 from toynet.data.decoding import decode_files

@@ -2,27 +2,25 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import nn
 
+from toynet.core.disk import disk_errors
 from toynet.core.environment import describe
 from toynet.core.errors import Diverged, ToyNetError
-from toynet.core.files import folder_lock, write_atomic_with, write_json
+from toynet.core.locks import folder_lock
 from toynet.core.memory import keep_freed_memory
 from toynet.core.records import EpochRecord, RunResult, Status
-from toynet.core.reporter import Reporter, times
-from toynet.core.seeds import stream
+from toynet.core.reporter import Reporter
 from toynet.data import sources
-from toynet.evaluation import activations, metrics
 from toynet.models.cost import cost
 from toynet.runs import ranks as crew
-from toynet.runs import reads, setups, subject, weights
+from toynet.runs import reads, resuming, scoring, setups, subject, weights
 from toynet.runs.folder import RunFolder, check_free
 from toynet.runs.recipe import Recipe
 from toynet.runs.subject import Subject
@@ -34,15 +32,6 @@ from toynet.training.learner import Learner
 from toynet.training.setup import on_threads, prepare, stated
 
 Illustrate = Callable[[RunFolder], object]
-_GALLERY_OF_EACH = 12
-_ACTIVATION_IMAGES = 256
-
-
-class Scores(NamedTuple):
-    """Of the final weights, with the recipe's test-time augmentation; none where there is no such part."""
-
-    val: metrics.Metrics | None
-    test: metrics.Metrics | None
 
 
 def start(
@@ -53,12 +42,15 @@ def start(
     reporter: Reporter,
     illustrate: Illustrate,
     about: Subject | None = None,
+    base: Recipe | None = None,
     ranks: Ranks = ALONE,
 ) -> RunResult:
     """Run `recipe` into a new folder at `path`; `about` is what it is about, where that is known already.
 
-    Nothing is created before images and model are known to be usable. Raises `UsageError` or `DataError`
-    for a request that cannot be run, `Diverged` after recording it, `Interrupted` after saving.
+    Nothing is created before images and model are known to be usable. `base` is `recipe` before anything was
+    overridden, by which a later resume notices that the recipe has changed. Raises `UsageError` or
+    `DataError` for a request that cannot be run, `DiskError` where the checkpoints find no room, `Diverged`
+    after recording it, `Interrupted` after saving.
     """
     keep_freed_memory()
     check_free(path)
@@ -69,14 +61,15 @@ def start(
     model = subject.build_model(recipe, about.card)
     freezing.check(model, recipe.train.freeze)
     weights.load_into(model, recipe, reporter)
+    checkpoints.require_room(path / "checkpoints", Learner.fresh(model, recipe.optim, recipe.train))
     subject.note_imbalance(recipe, about, reporter)
     recipe = setups.resolve(recipe, about.card, reporter)
     with on_threads(stated(recipe.train).threads):
         environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}
         environment["ranks"] = ranks.size
-        folder = RunFolder.create(path, recipe, about.card, environment)
-        with folder_lock(folder.path):
-            return _run(folder, recipe, about, reporter, illustrate, ranks)
+        with RunFolder.create(path, recipe, about.card, environment, base) as folder:
+            learner = _learner(recipe, subject.first_model(recipe, about, precision.device()))
+            return _run(_Attempt(folder, recipe, about, learner, reporter, ranks), illustrate)
 
 
 def resume(
@@ -87,12 +80,16 @@ def resume(
     reporter: Reporter,
     illustrate: Illustrate,
     about: Subject | None = None,
+    changes: resuming.Changes | None = None,
+    allow_inexact: bool = False,
     ranks: Ranks = ALONE,
 ) -> RunResult:
     """Go on with an unfinished run as if it had not stopped; a finished one is returned as it is.
 
-    It goes on with as many threads in all as it began with, unless `threads` says otherwise. Raises
-    `ToyNetError` when the images are not the ones the run began with.
+    It goes on with as many threads in all as it began with, unless `threads` says otherwise, and with the
+    recipe that it began with, but for `changes`. With `allow_inexact` parts of its state may be missing.
+    Whatever makes it another run is told and kept in its folder. Raises `ToyNetError` when the images are not
+    the ones the run began with, or its state is not whole.
     """
     keep_freed_memory()
     with on_threads(threads or _threads(folder, ranks)), folder_lock(folder.path):
@@ -100,12 +97,19 @@ def resume(
         if finished is not None:
             reporter.note(f"run {folder.name} is finished already")
             return finished
-        recipe = folder.recipe()
+        recipe = folder.recipe().with_changes(resuming.values(changes or {}))
         about = about or subject.read(recipe, data_root, reporter)
         check_same_images(folder, about)
         crew.check(ranks, recipe)
-        _note_other_machine(folder, reporter, ranks)
-        return _run(folder, recipe, about, reporter, illustrate, ranks)
+        learner = _learner(recipe, _begun_model(folder, recipe, about))
+        reasons = [*resuming.told(changes or {}), *_other_machine(folder, ranks)]
+        reasons += resuming.restore(folder, recipe, learner, reporter, allow_inexact=allow_inexact)
+        for reason in reasons:
+            reporter.note(f"{reason}: it goes on, but not bit for bit")
+        if reasons:
+            folder.go_on_inexactly(recipe, step=learner.state.step, reasons=reasons)
+        checkpoints.require_room(folder.checkpoints, learner)
+        return _run(_Attempt(folder, recipe, about, learner, reporter, ranks), illustrate)
 
 
 def fresh_name(recipe: Recipe, root: Path) -> str:
@@ -125,58 +129,80 @@ def check_same_images(folder: RunFolder, about: Subject) -> None:
         )
 
 
-def _run(
-    folder: RunFolder,
-    recipe: Recipe,
-    about: Subject,
-    reporter: Reporter,
-    illustrate: Illustrate,
-    ranks: Ranks,
-) -> RunResult:
-    device = precision.device()
-    begun = bool(checkpoints.names(folder.checkpoints))
-    # A checkpoint has all the weights: the file that they began with may be gone.
-    model = (
-        subject.build_model(recipe, about.card).to(device)
-        if begun
-        else subject.first_model(recipe, about, device)
-    )
+@dataclass(frozen=True)
+class _Attempt:
+    """All that the steps of a run share, from where `learner` stands to the sealed result."""
+
+    folder: RunFolder
+    recipe: Recipe
+    about: Subject
+    learner: Learner
+    reporter: Reporter
+    ranks: Ranks
+
+
+def _learner(recipe: Recipe, model: nn.Module) -> Learner:
+    """`model` with all that moves, ready for the recipe's set-up."""
     prepare(model, stated(recipe.train))
-    learner = Learner.fresh(model, recipe.optim, recipe.train)
-    if begun:
-        parts, state, damaged = checkpoints.load_latest(folder.checkpoints)
-        learner.restore(parts, state)
-        for line in damaged:
-            reporter.note(f"passed over a checkpoint: {line}")
-    folder.cut_metrics(learner.state.epoch)
-    seal = partial(_seal, folder, recipe, about, learner, ranks)
+    return Learner.fresh(model, recipe.optim, recipe.train)
+
+
+def _begun_model(folder: RunFolder, recipe: Recipe, about: Subject) -> nn.Module:
+    """For a checkpoint's weights, which are all there: the file that the run began with may be gone."""
+    if checkpoints.names(folder.checkpoints):
+        return subject.build_model(recipe, about.card).to(precision.device())
+    return subject.first_model(recipe, about, precision.device())
+
+
+def _run(attempt: _Attempt, illustrate: Illustrate) -> RunResult:
+    folder, recipe, learner = attempt.folder, attempt.recipe, attempt.learner
+    with disk_errors(folder.path, checkpoints.size_bytes(learner)):
+        waiting = attempt.ranks
+        try:
+            _train(attempt)
+            waiting = ALONE  # the other ranks have done their part
+            scores = scoring.score(folder, recipe, attempt.about, learner, attempt.reporter)
+        except Diverged as error:
+            folder.seal(_result(attempt, "diverged", str(error), scoring.Scores(None, None)))
+            waiting.wait()
+            raise
+        illustrate(folder)
+        early = learner.state.epoch < recipe.train.epochs
+        reason = f"no better validation accuracy for {recipe.train.early_stop} epochs" if early else None
+        status: Status = "stopped_early" if early else "finished"
+        result = _result(attempt, status, reason, scores)
+        folder.seal(result)
+    return result
+
+
+def _train(attempt: _Attempt) -> None:
+    folder, recipe, about, learner, ranks = (
+        attempt.folder,
+        attempt.recipe,
+        attempt.about,
+        attempt.learner,
+        attempt.ranks,
+    )
+    device = precision.device()
     crew.enlist(ranks, folder.name, recipe, about, learner)
     folder.tensorboard.mkdir(exist_ok=True)
-    with event_log(folder.tensorboard, epochs_done=learner.state.epoch) as events, torch.random.fork_rng():
-        try:
-            with crew.in_step(ranks, recipe, learner), stop_on_signals(to_the_end=ranks.size > 1) as stop:
-                loop.train(
-                    learner,
-                    subject.plan(recipe, about.card),
-                    subject.training_images(about, device),
-                    validate=subject.validator(recipe, about, device, ranks),
-                    record=partial(_record, folder, recipe, learner, events),
-                    save=partial(checkpoints.save, folder.checkpoints),
-                    stop=stop,
-                    reporter=reporter,
-                    ranks=ranks,
-                )
-        except Diverged as error:
-            folder.seal(seal(status="diverged", reason=str(error), scores=Scores(None, None)))
-            ranks.wait()
-            raise
-    scores = _evaluate(folder, recipe, about, learner, reporter)
-    illustrate(folder)
-    early = learner.state.epoch < recipe.train.epochs
-    reason = f"no better validation accuracy for {recipe.train.early_stop} epochs" if early else None
-    result = seal(status="stopped_early" if early else "finished", reason=reason, scores=scores)
-    folder.seal(result)
-    return result
+    with (
+        event_log(folder.tensorboard, epochs_done=learner.state.epoch) as events,
+        torch.random.fork_rng(),
+        crew.in_step(ranks, recipe, learner),
+        stop_on_signals(to_the_end=ranks.size > 1) as stop,
+    ):
+        loop.train(
+            learner,
+            subject.plan(recipe, about.card),
+            subject.training_images(about, device),
+            validate=subject.validator(recipe, about, device, ranks),
+            record=partial(_record, folder, recipe, learner, events),
+            save=partial(checkpoints.save, folder.checkpoints),
+            stop=stop,
+            reporter=attempt.reporter,
+            ranks=ranks,
+        )
 
 
 def _record(
@@ -188,60 +214,9 @@ def _record(
         events.histograms(learner.model, record.epoch)
 
 
-def _evaluate(
-    folder: RunFolder, recipe: Recipe, about: Subject, learner: Learner, reporter: Reporter
-) -> Scores:
-    """Score the final weights, on test once or not at all; leave predictions and activations behind."""
-    model, device = learner.model, precision.device()
-    if learner.average is not None:
-        learner.average.write_into(model)
-    logits = partial(subject.classifier(recipe, about.card, device), model)
-    val, parts = about.split.val, {"val": about.split.val}
-    if recipe.eval.test:
-        reads_so_far = reads.log_test_read(
-            folder.path.parent, digest=about.card.test_digest, run=folder.name, verb="train"
-        )
-        reporter.note(
-            f"final evaluation; these test images have now been read {times(reads_so_far)} from here"
-        )
-        parts["test"] = about.dataset.test
-    arrays: dict[str, Any] = {"classes": np.array(about.card.classes)}
-    scores: dict[str, metrics.Metrics] = {}
-    for name, part in parts.items():
-        if part is not None:
-            found = logits(part.images)
-            scores[name] = metrics.measure(found, part.labels)
-            chosen = _gallery(found, part.labels, recipe.train.seed)
-            arrays |= {f"{name}_logits": found, f"{name}_labels": part.labels}
-            # Of the last part: test where it is scored.
-            arrays |= {"gallery_rows": chosen, "gallery_images": part.images[chosen]}
-    write_atomic_with(folder.path / "predictions.npz", lambda file: np.savez_compressed(file, **arrays))
-    sample = torch.from_numpy((val or about.split.train).images[:_ACTIVATION_IMAGES]).to(device)
-    layers = activations.activation_summary(model, subject.standardiser(about.card, device)(sample))
-    write_json(folder.path / "activations.json", [layer.model_dump(mode="json") for layer in layers])
-    return Scores(scores.get("val"), scores.get("test"))
-
-
-def _gallery(logits: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Rows of up to a dozen wrong and a dozen right predictions, drawn without looking at confidence."""
-    right = logits.argmax(axis=1) == labels
-    generator = stream(seed, "gallery")
-    shuffled = generator.permutation(len(labels))
-    return np.concatenate([shuffled[right[shuffled] == side][:_GALLERY_OF_EACH] for side in (False, True)])
-
-
-def _seal(
-    folder: RunFolder,
-    recipe: Recipe,
-    about: Subject,
-    learner: Learner,
-    ranks: Ranks,
-    *,
-    status: Status,
-    reason: str | None,
-    scores: Scores,
-) -> RunResult:
+def _result(attempt: _Attempt, status: Status, reason: str | None, scores: scoring.Scores) -> RunResult:
     """The result, from what is on the disk and in memory."""
+    folder, recipe, about, learner = attempt.folder, attempt.recipe, attempt.about, attempt.learner
     lines = folder.metrics()
     size = cost(learner.model, about.card.image_shape)
     seconds = sum(about.card.train_images / line.images_per_s for line in lines)
@@ -252,7 +227,7 @@ def _seal(
         data=recipe.data.name,
         protocol=recipe.data.protocol,
         seed=recipe.train.seed,
-        epochs=len(lines),
+        epochs=learner.state.epoch,
         planned_epochs=recipe.train.epochs,
         stopped_at_step=None if status == "finished" else learner.state.step,
         reason=reason,
@@ -269,7 +244,8 @@ def _seal(
         macs=size.macs,
         precision=stated(recipe.train).precision,
         threads=torch.get_num_threads(),
-        ranks=ranks.size,
+        ranks=attempt.ranks.size,
+        exact=folder.is_exact,
     )
 
 
@@ -279,7 +255,8 @@ def _threads(folder: RunFolder, ranks: Ranks) -> int:
     return max(1, int(began["threads"]) * int(began.get("ranks", 1)) // ranks.size)
 
 
-def _note_other_machine(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> None:
+def _other_machine(folder: RunFolder, ranks: Ranks) -> list[str]:
+    """A line where the machine, its versions or the ranks are not those the run began on."""
     before, now = folder.environment(), describe()
     keys = ("processor", "flags", "packages")
     differ = [key for key in keys if before.get(key) != now[key]]
@@ -287,5 +264,4 @@ def _note_other_machine(folder: RunFolder, reporter: Reporter, ranks: Ranks) -> 
         differ.append("threads")
     if before.get("ranks", 1) != ranks.size:
         differ.append("ranks")
-    if differ:
-        reporter.note(f"{', '.join(differ)} differ from when this run began: it goes on, but not bit for bit")
+    return [f"{', '.join(differ)} differ from when this run began"] if differ else []

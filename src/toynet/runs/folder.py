@@ -1,7 +1,8 @@
 """A run on disk.
 
 recipe.toml        what was asked for, resolved: nothing left at "auto"
-environment.json   machine, versions, threads
+base.toml          the recipe as its file said it when the run began, before anything was overridden
+environment.json   machine, versions, threads, and the version of this layout
 data.json          what the model must know of its images: classes, shape, mean, std, digests
 metrics.jsonl      a line per epoch
 tensorboard/       the same for TensorBoard, with weight histograms
@@ -9,6 +10,7 @@ checkpoints/       the last two and the best
 activations.json   how alive each layer was at the end
 predictions.npz    logits and labels of validation and test, and the gallery's images
 figures/           pictures of all that
+inexact.jsonl      only where the run was gone on with otherwise than it began: when and how
 result.json        written last: with it, the run is finished
 """
 
@@ -16,6 +18,8 @@ import os
 import re
 import shutil
 import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,16 +32,22 @@ from toynet.core.errors import ToyNetError, UsageError, did_you_mean
 from toynet.core.files import (
     append_json_line,
     canonical_json,
+    make_folder,
     read_json,
     read_json_lines,
+    sync_folder,
     write_atomic,
     write_json,
 )
+from toynet.core.locks import folder_lock, in_use, owner
 from toynet.core.records import EpochRecord, LayerActivation, Record, RunResult
 from toynet.runs.recipe import Recipe, Table, source
 
 Kind = TypeVar("Kind", bound=Record)
 _FIRST_SETUP = {"kernels": "direct", "memory_format": "channels_last"}
+FORMAT = 1
+"""The version of a run folder's layout. A folder without a number is of the first."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
 
 
@@ -69,29 +79,42 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, recipe: Recipe, card: DataCard, environment: Table) -> "RunFolder":
-        """Make the folder with its first three files. Raises `UsageError` when the name is taken or odd."""
+    @contextmanager
+    def create(
+        cls, path: Path, recipe: Recipe, card: DataCard, environment: Table, base: Recipe | None = None
+    ) -> Iterator["RunFolder"]:
+        """Make the folder with its first files, and hold it: it is locked before it has its name.
+
+        Of several who begin at once one wins. Raises `UsageError` when the name is taken, `ToyNetError` when
+        another process holds it or the disk refuses.
+        """
         check_free(path)
         building = path.parent / f".building-{path.name}-{os.getpid()}"
         try:
-            building.mkdir(parents=True)
-            write_json(building / "environment.json", environment)
-            write_json(building / "data.json", card.model_dump(mode="json"))
-            write_atomic(building / "recipe.toml", recipe.to_toml())
-            os.rename(building, path)
-        except OSError as error:
-            if path.exists():
-                raise _taken(path) from None
-            raise ToyNetError(f"cannot make {path}: {error.strerror}") from None
+            make_folder(building)
+            with folder_lock(building):
+                try:
+                    write_json(building / "environment.json", {"format": FORMAT, **environment})
+                    write_json(building / "data.json", card.model_dump(mode="json"))
+                    if base is not None:
+                        write_atomic(building / "base.toml", base.to_toml())
+                    write_atomic(building / "recipe.toml", recipe.to_toml())
+                    os.rename(building, path)
+                    sync_folder(path.parent)
+                except OSError as error:
+                    if path.exists():
+                        raise _taken(path) from None
+                    raise ToyNetError(f"cannot make {path}: {error.strerror}") from None
+                yield cls(path)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-        return cls(path)
 
     @classmethod
     def open(cls, name: str | Path, root: Path) -> "RunFolder":
         """The run called `name` below `root`, or at that path. Raises `UsageError` naming the nearest one."""
         for path in (root / name, Path(name)):
             if (path / "recipe.toml").exists():
+                cls(path).check_format()
                 return cls(path)
         known = [entry.parent.name for entry in root.glob("*/recipe.toml")]
         hint = (
@@ -115,8 +138,25 @@ class RunFolder:
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 
+    def check_format(self) -> None:
+        """Raise `ToyNetError` for a folder that a newer version of ToyNet wrote."""
+        path = self.path / "environment.json"
+        found = read_json(path) if path.exists() else None
+        number = found.get("format", 1) if isinstance(found, dict) else 1
+        if isinstance(number, int) and number > FORMAT:
+            raise ToyNetError(
+                f"{self.path} was written by a newer ToyNet (format {number}, this one reads up to "
+                f"{FORMAT}); update it: pip install -U toynet-lab"
+            )
+
+    def base(self) -> Recipe | None:
+        """The recipe before anything was overridden; none for a run that had no recipe's file."""
+        path = self.path / "base.toml"
+        return Recipe.load(str(path)) if path.exists() else None
+
     def recipe(self) -> Recipe:
         """What the run was begun with. Before kernels and memory format were settings, each had one value."""
+        self.check_format()
         path = self.path / "recipe.toml"
         try:
             if "[train]" not in source(str(path)):
@@ -153,9 +193,19 @@ class RunFolder:
 
     def cut_metrics(self, epochs: int) -> None:
         """Drop what lies beyond `epochs`: those epochs will be run again, from the checkpoint before them."""
-        kept = [record for record in self.metrics() if record.epoch <= epochs]
-        lines = "".join(canonical_json(record.model_dump(mode="json")) + "\n" for record in kept)
+        kept = {record.epoch: record for record in self.metrics() if record.epoch <= epochs}
+        lines = "".join(canonical_json(kept[epoch].model_dump(mode="json")) + "\n" for epoch in sorted(kept))
         write_atomic(self.path / "metrics.jsonl", lines)
+
+    def go_on_inexactly(self, recipe: Recipe, *, step: int, reasons: Sequence[str]) -> None:
+        """Note that from `step` on the run is another than it began, and why; `recipe` is what it is now."""
+        append_json_line(self.path / "inexact.jsonl", {"step": step, "reasons": list(reasons)})
+        write_atomic(self.path / "recipe.toml", recipe.to_toml())
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it went on as it began, wherever it stopped."""
+        return not (self.path / "inexact.jsonl").exists()
 
     def predictions(self) -> dict[str, NDArray[Any]]:
         """The arrays of `predictions.npz`; raises `ToyNetError` when the run has none yet."""
@@ -194,7 +244,9 @@ def check_free(path: Path) -> None:
         raise ToyNetError(f"cannot write to {parent}; set TOYNET_RUNS to a folder that can be written")
 
 
-def _taken(path: Path) -> UsageError:
+def _taken(path: Path) -> ToyNetError:
+    if who := owner(path):
+        return in_use(path, who)
     if (path / "result.json").exists():
         return UsageError(f"run {path.name} exists and is finished; choose another --name")
     return UsageError(f"run {path.name} exists; go on with it by --resume, or choose another --name")

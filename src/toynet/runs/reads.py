@@ -11,7 +11,8 @@ _LEDGER = "test-reads.jsonl"
 def log_test_read(runs: Path, *, digest: str, run: str, verb: str) -> int:
     """Note one more read of the test images with this `digest`; returns how often they have been read."""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    append_json_line(runs / _LEDGER, {"digest": digest, "run": run, "verb": verb, "when": when})
+    line = {"digest": digest, "run": run, "verb": verb, "when": when}
+    append_json_line(runs / _LEDGER, line, checked=True)
     return count_test_reads(runs, digest)
 
 

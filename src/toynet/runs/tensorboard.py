@@ -33,9 +33,9 @@ class EventLog:
         self._writer.flush()
 
     def histograms(self, model: nn.Module, epoch: int) -> None:
-        """The distribution of every kernel's weights."""
+        """The distribution of every kernel's weights; TensorBoard refuses those that are not finite."""
         for name, weight in model.named_parameters():
-            if weight.ndim >= 2:
+            if weight.ndim >= 2 and bool(weight.isfinite().all()):
                 self._writer.add_histogram(f"weights/{name}", weight.detach().float(), epoch)
         self._writer.flush()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from toynet.core.errors import ToyNetError
-from toynet.core.files import is_held
+from toynet.core.locks import is_held
 from toynet.reporting import readings
 from toynet.runs.folder import RunFolder
 from toynet.serving.answers import Metrics, RunDetail, RunList, RunStatus, RunSummary

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from toynet.core.files import is_held
+from toynet.core.locks import is_held
 from toynet.reporting import story
 from toynet.reporting.story import Story
 from toynet.serving.answers import (

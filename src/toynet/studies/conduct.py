@@ -8,7 +8,7 @@ from typing import Protocol
 
 from toynet.core.environment import usable_cores
 from toynet.core.errors import UsageError
-from toynet.core.files import folder_lock
+from toynet.core.locks import folder_lock
 from toynet.core.reporter import Reporter, Silent
 from toynet.studies import analysis, budget, design, sharing
 from toynet.studies.cluster import Cluster

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toynet.core.errors import Diverged, Interrupted, ToyNetError
-from toynet.core.files import folder_lock
+from toynet.core.locks import folder_lock
 from toynet.core.records import Record
 from toynet.studies.design import differences
 from toynet.studies.ledger import Entry, Part, sealed

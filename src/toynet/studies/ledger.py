@@ -1,6 +1,7 @@
 """What a study has done, in one journal: a line for the plan and one for each run.
 
-journal.jsonl   flushed to the disk line by line; a torn last line is left out when it is read
+journal.jsonl   flushed to the disk line by line, each with a CRC (those of older versions have none); a torn
+                last line is left out when it is read
 runs/ARM-sSEED  the run folders, each with a sealed result.json
 
 Either rebuilds the other's figures: a line of a run holds all that an analysis needs, the correctness of
@@ -8,7 +9,6 @@ every validation image among it; and a run that was sealed but not journaled is 
 """
 
 import base64
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from toynet.core.disk import disk_errors
 from toynet.core.environment import fingerprint
 from toynet.core.errors import ToyNetError
 from toynet.core.files import append_json_line, read_json_lines
 from toynet.core.records import Record
 from toynet.runs.folder import RunFolder
+
+FORMAT = 1
+"""The version of the journal's lines; a plan without a number is of the first."""
+
+_KEYS = {"format", "plan", "run"}
 
 Outcome = Literal["finished", "stopped_early", "diverged", "failed"]
 
@@ -120,18 +126,23 @@ class Ledger:
 
     def write_plan(self, plan: dict[str, Any]) -> None:
         """The frozen plan, before the first run."""
-        append_json_line(self.path, {"plan": plan})
+        self._append({"format": FORMAT, "plan": plan})
 
     def write_run(self, entry: Entry) -> None:
-        append_json_line(self.path, {"run": entry.model_dump(mode="json")})
+        self._append({"run": entry.model_dump(mode="json")})
 
     def plans(self) -> list[dict[str, Any]]:
         """The plan, and after it each that asked for more seeds; the last one holds."""
-        return [line["plan"] for line in self._lines() if "plan" in line]
+        found = [line["plan"] for line in self._lines() if "plan" in line]
+        return [plan for number, plan in enumerate(found) if plan not in found[:number]]
 
     def entries(self) -> dict[tuple[str, int], Entry]:
         """Every run by arm and seed."""
         return {(entry.arm, entry.seed): entry for entry in self._runs()}
+
+    def _append(self, line: dict[str, Any]) -> None:
+        with disk_errors(self.path.parent, needed_bytes=len(str(line))):
+            append_json_line(self.path, line, checked=True)
 
     def _runs(self) -> list[Entry]:
         try:
@@ -139,8 +150,18 @@ class Ledger:
         except ValidationError as error:
             raise ToyNetError(f"{self.path} is damaged ({error.errors()[0]['msg']})") from None
 
-    def _lines(self) -> Iterable[dict[str, Any]]:
-        lines = read_json_lines(self.path)
-        if not all(isinstance(line, dict) for line in lines):
-            raise ToyNetError(f"{self.path} is damaged: a line is not a record")
+    def _lines(self) -> list[dict[str, Any]]:
+        """Raises `ToyNetError` that numbers a damaged line; the runs that it may have told lie in runs/."""
+        try:
+            lines = read_json_lines(self.path)
+        except ToyNetError as error:
+            raise ToyNetError(f"{error}, and go on with --resume: runs are read again from runs/") from error
+        for number, line in enumerate(lines, start=1):
+            if not isinstance(line, dict) or not line.keys() <= _KEYS:
+                raise ToyNetError(f"{self.path} is damaged: record {number} is neither a plan nor a run")
+            if isinstance(line.get("format"), int) and line["format"] > FORMAT:
+                raise ToyNetError(
+                    f"{self.path} was written by a newer ToyNet (format {line['format']}, this one reads up "
+                    f"to {FORMAT}); update it: pip install -U toynet-lab"
+                )
         return lines

@@ -25,6 +25,10 @@ class WeightAverage:
         averages = list(self.tensors.values())
         torch._foreach_lerp_(averages, [current[name] for name in self.tensors], 1 - decay)
 
+    def restart(self, model: nn.Module) -> None:
+        """Forget what was averaged and go on from the model's weights."""
+        _copy(self.tensors, _floats(model))
+
     def write_into(self, model: nn.Module) -> None:
         """Give the model the averaged weights for good."""
         _copy(_floats(model), self.tensors)

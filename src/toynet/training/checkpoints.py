@@ -2,109 +2,199 @@
 
 A checkpoint is a folder `epoch-0005` (or `epoch-0005-batch-00120` inside an epoch) of safetensors files,
 `state.json`, and `manifest.json` with the sha256 of each, written last. It is built under another name,
-flushed, and renamed; only then are older ones removed. The last two and the best one are kept.
+flushed, and renamed; only then are older ones removed. The last two and the best one are kept; one that is
+found damaged is set aside under the name `damaged-epoch-0005`.
 """
 
-import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from toynet.core.errors import CheckpointError
-from toynet.core.files import sha256_of, sync_folder, write_atomic
+from toynet.core import disk
+from toynet.core.errors import CheckpointError, DiskError
+from toynet.core.files import make_folder, sha256_of, sync_folder, write_atomic
 from toynet.training.learner import Learner, Parts
 from toynet.training.state import TrainState
 
 _KEEP = 2
+_MOST = _KEEP + 2
+"""Besides the last ones there are the best one and the one being built."""
+
 _MANIFEST = "manifest.json"
-_BEST = "best.json"
+_NEEDED = {"state.json", "model.safetensors"}
+_BUILDING = ".building-"
+_NAME = re.compile(r"epoch-(\d{4,9})(?:-batch-(\d{5,9}))?")
+_SMALL_FILES_BYTES = 1 << 16
+"""What state, manifest and headers take at most."""
 
 
 def save(folder: Path, learner: Learner) -> Path:
     """Write a checkpoint of `learner` below `folder`, then drop the ones no longer needed. Returns its path.
 
-    Raises `CheckpointError` when the disk refuses; what was there before stays.
+    Raises `DiskError` when the disk is full, `CheckpointError` for its other errors; what was there stays.
     """
-    state = learner.state
-    name = f"epoch-{state.epoch:04d}" + (f"-batch-{state.batch:05d}" if state.batch else "")
-    target = folder / name
-    if (target / _MANIFEST).exists():
-        return target
-    building = folder / f".building-{name}"
+    target = folder / _name(learner.state.epoch, learner.state.batch)
+    if target.exists():
+        if _is_whole(target):
+            return target
+        _set_aside(target)
+    needed = size_bytes(learner)
+    disk.require_room(folder, needed, "another checkpoint")
+    building = folder / f"{_BUILDING}{target.name}"
     try:
-        shutil.rmtree(building, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)
-        building.mkdir(parents=True)
+        make_folder(folder)
+        for left in folder.glob(f"{_BUILDING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        building.mkdir()
         for part, tensors in learner.parts().items():
             _write_tensors(building / f"{part}.safetensors", tensors)
-        write_atomic(building / "state.json", json.dumps(state.to_json(), indent=2))
+        write_atomic(building / "state.json", json.dumps(learner.state.to_json(), indent=2))
         manifest = {file.name: sha256_of(file) for file in sorted(building.iterdir())}
         write_atomic(building / _MANIFEST, json.dumps(manifest, indent=2))
-        os.replace(building, target)
+        os.rename(building, target)
         sync_folder(folder)
-        if state.batch == 0 and state.epoch == state.best_epoch:
-            write_atomic(folder / _BEST, json.dumps({"name": name}))
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
-        raise CheckpointError(f"cannot save {target}: {_reason(error, folder)}") from error
-    _prune(folder)
+        if told := disk.refusal(error, folder, needed):
+            raise DiskError(told) from error
+        raise CheckpointError(f"cannot save {target}: {error.strerror or error}") from error
+    _prune(folder, learner.state.best_epoch)
     return target
 
 
+def size_bytes(learner: Learner) -> int:
+    """What a checkpoint takes on the disk, at most; moments that are not there yet are counted."""
+    tensors = [tensor for part in learner.parts().values() for tensor in part.values()]
+    moments = 0 if learner.state.step else sum(_moment_bytes(optimizer) for optimizer in learner.optimizers)
+    return sum(tensor.nbytes for tensor in tensors) + moments + _SMALL_FILES_BYTES
+
+
+def require_room(folder: Path, learner: Learner) -> None:
+    """Raise `DiskError` where the checkpoints that a run holds at once will not all find room."""
+    coming = max(1, _MOST - len(names(folder)))
+    disk.require_room(folder, coming * size_bytes(learner), f"{coming} checkpoints")
+
+
 def names(folder: Path) -> list[str]:
-    """Finished checkpoints, oldest first."""
+    """The checkpoints, oldest first. They take their names when they are whole; later they can be damaged."""
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in folder.iterdir() if (entry / _MANIFEST).exists())
+    return sorted((entry.name for entry in folder.iterdir() if _NAME.fullmatch(entry.name)), key=_place)
 
 
 def best(folder: Path) -> Path | None:
-    """The checkpoint with the highest validation accuracy among those saved."""
-    try:
-        path = folder / str(json.loads((folder / _BEST).read_bytes())["name"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return path if (path / _MANIFEST).exists() else None
+    """The checkpoint with the highest validation accuracy, as the newest one with a legible state tells."""
+    for name in reversed(names(folder)):
+        try:
+            epoch = _read_json(folder / name / "state.json")["best_epoch"]
+            path = folder / _name(epoch, 0)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        return path if (path / _MANIFEST).exists() else None
+    return None
 
 
-def load(path: Path) -> tuple[Parts, TrainState]:
-    """The tensors and cursor of one checkpoint, every byte verified against the manifest."""
-    try:
-        manifest = json.loads((path / _MANIFEST).read_bytes())
-        if not {"state.json", "model.safetensors"} <= manifest.keys():
-            raise CheckpointError(f"{path / _MANIFEST} is damaged: it lacks files")
-        for name, expected in manifest.items():
+def load(path: Path, *, allow_inexact: bool = False) -> tuple[Parts, TrainState]:
+    """The tensors and cursor of one checkpoint, every byte verified against the manifest.
+
+    With `allow_inexact` files may be missing, but for the model and the state. Raises `CheckpointError`.
+    """
+    parts: Parts = {}
+    state = None
+    for name, expected in _manifest(path).items():
+        if allow_inexact and name not in _NEEDED and not (path / name).exists():
+            continue
+        try:
             if sha256_of(path / name) != expected:
                 raise CheckpointError(f"{path / name} is damaged: its content does not match the manifest")
-        state = TrainState.from_json(json.loads((path / "state.json").read_bytes()))
-        parts = {
-            Path(name).stem: safetensors.torch.load_file(path / name)
-            for name in manifest
-            if name.endswith(".safetensors")
-        }
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error})") from error
+            if name == "state.json":
+                state = TrainState.from_json(_read_json(path / name), allow_inexact=allow_inexact)
+            elif name.endswith(".safetensors"):
+                parts[Path(name).stem] = safetensors.torch.load_file(path / name)
+        except OSError as error:
+            raise CheckpointError(f"{path / name} cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+            raise CheckpointError(f"{path / name} is damaged ({error})") from error
+    assert state is not None  # the manifest names it
     return parts, state
 
 
-def load_latest(folder: Path) -> tuple[Parts, TrainState, list[str]]:
+def load_latest(folder: Path, *, allow_inexact: bool = False) -> tuple[Parts, TrainState, list[str]]:
     """The newest checkpoint that is whole, and a line about each damaged one that was passed over.
 
-    Raises `CheckpointError` when there is none.
+    Where none is whole and `allow_inexact` is set, the newest that has a model and a state will do. Raises
+    `CheckpointError` when there is none.
     """
     damaged: list[str] = []
-    for name in reversed(names(folder)):
-        try:
-            return (*load(folder / name), damaged)
-        except CheckpointError as error:
-            damaged.append(str(error))
+    for partly in (False, True) if allow_inexact else (False,):
+        for name in reversed(names(folder)):
+            try:
+                return (*load(folder / name, allow_inexact=partly), damaged)
+            except CheckpointError as error:
+                damaged.append(str(error))
     if damaged:
-        raise CheckpointError(f"no usable checkpoint: {damaged[0]}")
+        raise CheckpointError(f"no usable checkpoint: {damaged[0]}; bring it back or start a new run")
     raise CheckpointError(f"no checkpoint in {folder}")
+
+
+def set_aside_later(folder: Path, state: TrainState) -> None:
+    """Rename the checkpoints after `state`, which were passed over, so that none is taken for a good one."""
+    for name in names(folder):
+        if _place(name) > (state.epoch, state.batch):
+            _set_aside(folder / name)
+
+
+def _name(epoch: int, batch: int) -> str:
+    return f"epoch-{epoch:04d}" + (f"-batch-{batch:05d}" if batch else "")
+
+
+def _place(name: str) -> tuple[int, int]:
+    """The epoch and batch in a checkpoint's name."""
+    found = _NAME.fullmatch(name)
+    assert found is not None
+    return int(found[1]), int(found[2] or 0)
+
+
+def _manifest(path: Path) -> dict[str, str]:
+    """The sha256 of each file of a checkpoint."""
+    name = path / _MANIFEST
+    try:
+        found = _read_json(name)
+    except OSError as error:
+        raise CheckpointError(f"{name} cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{name} is damaged: not JSON") from error
+    if not isinstance(found, dict) or not found.keys() >= _NEEDED:
+        raise CheckpointError(f"{name} is damaged: it lacks files")
+    for odd in (key for key in found if Path(key).name != key or "\0" in key):
+        raise CheckpointError(f"{name} is damaged: {odd!r} is no file of the checkpoint")
+    return found
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        load(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _set_aside(path: Path) -> None:
+    aside = path.with_name(f"damaged-{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(path, aside)
+    sync_folder(path.parent)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_bytes())
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -112,18 +202,17 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     write_atomic(path, safetensors.torch.save(plain))
 
 
-def _prune(folder: Path) -> None:
-    kept = set(names(folder)[-_KEEP:])
-    kept_best = best(folder)
-    if kept_best is not None:
-        kept.add(kept_best.name)
-    for name in names(folder):
+def _moment_bytes(optimizer: Any) -> int:
+    """What an optimiser will remember of its parameters, once it has made a step."""
+    settings = optimizer.defaults
+    copies = 2 if "betas" in settings else int(bool(settings.get("momentum")))
+    parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"]]
+    return copies * sum(parameter.nbytes for parameter in parameters)
+
+
+def _prune(folder: Path, best_epoch: int | None) -> None:
+    all_names = names(folder)
+    kept = {*all_names[-_KEEP:], *([_name(best_epoch, 0)] if best_epoch else [])}
+    for name in all_names:
         if name not in kept:
             shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _reason(error: OSError, folder: Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free_mb = shutil.disk_usage(folder).free // 2**20
-        return f"no space left on the disk ({free_mb} MB free); free some and go on with --resume"
-    return str(error.strerror or error)

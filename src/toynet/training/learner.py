@@ -40,20 +40,41 @@ class Learner:
             parts[f"optimizer-{number}"] = _optimizer_tensors(optimizer)
         return parts
 
-    def restore(self, parts: Parts, state: TrainState) -> None:
-        """Take over saved tensors and cursor; `CheckpointError` on any missing or misshapen."""
+    def restore(self, parts: Parts, state: TrainState, *, allow_inexact: bool = False) -> list[str]:
+        """Take over saved tensors and cursor; `CheckpointError` on any missing or misshapen.
+
+        With `allow_inexact` all but the model may be: an optimiser then starts afresh, an average from the
+        model's weights. Returns a line about each.
+        """
         expected = {"model", *(["average"] if self.average else [])}
         expected |= {f"optimizer-{number}" for number in range(len(self.optimizers))}
-        if parts.keys() != expected:
+        if parts.keys() != expected and not (allow_inexact and "model" in parts):
             raise CheckpointError(
                 f"the checkpoint holds {sorted(parts)}, this recipe needs {sorted(expected)}"
             )
         _copy_all(dict(self.model.state_dict()), parts["model"], "model")
+        told = [f"{part} is not needed any more" for part in sorted(parts.keys() - expected)]
         if self.average is not None:
-            _copy_all(self.average.tensors, parts["average"], "average")
+            try:
+                _copy_all(self.average.tensors, parts.get("average", {}), "average")
+            except CheckpointError as error:
+                told.append(_if_allowed(allow_inexact, error, "the average starts from the model"))
+                self.average.restart(self.model)
         for number, optimizer in enumerate(self.optimizers):
-            _restore_optimizer(optimizer, parts[f"optimizer-{number}"], started=state.step > 0)
+            saved = parts.get(f"optimizer-{number}", {})
+            try:
+                _restore_optimizer(optimizer, saved, started=state.step > 0)
+            except CheckpointError as error:
+                told.append(_if_allowed(allow_inexact, error, f"optimizer-{number} starts afresh"))
+                optimizer.state.clear()
         self.state = state
+        return told
+
+
+def _if_allowed(allow_inexact: bool, error: CheckpointError, told: str) -> str:
+    if not allow_inexact:
+        raise error
+    return f"{told} ({error})"
 
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -67,10 +88,12 @@ def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 def _restore_optimizer(optimizer: Optimizer, saved: dict[str, Tensor], *, started: bool) -> None:
     """Rebuild per-parameter state in the parameter's own memory order, which fused kernels rely on."""
     by_parameter: dict[int, dict[str, Tensor]] = {}
-    for name, value in saved.items():
-        number, key = name.split(".", maxsplit=1)
-        by_parameter.setdefault(int(number), {})[key] = value
     parameters = _parameters(optimizer)
+    for name, value in saved.items():
+        number, dot, key = name.partition(".")
+        if not (dot and number.isdecimal() and int(number) < len(parameters)):
+            raise CheckpointError(f"the checkpoint's optimiser state has a strange entry {name!r}")
+        by_parameter.setdefault(int(number), {})[key] = value
     momentless = optimizer.defaults.get("momentum") == 0
     if started and not momentless and len(by_parameter) != len(parameters):
         raise CheckpointError("the checkpoint's optimiser state does not match the model's parameters")

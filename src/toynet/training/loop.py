@@ -128,6 +128,7 @@ def train(
         line = _close_epoch(learner, plan, score, lr)
         record(line)
         reporter.epoch(line, spec.epochs)
+        _check_score(score, step=state.step, epoch=epoch)
         if _worth_saving(learner, spec):
             save(learner)
         _stop_if_asked(stop, learner, save, ranks)
@@ -208,11 +209,19 @@ def _check_finite(loss: float, norm: float, *, step: int, epoch: int) -> None:
         return
     what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
     raise Diverged(
-        f"diverged at step {step + 1} (epoch {epoch + 1}): the {what}; the update was not applied. "
-        "Try a lower optim.lr, optim.clip_norm=1 or a few schedule.warmup_epochs",
+        f"diverged at step {step + 1} (epoch {epoch + 1}): the {what}; the update was not applied",
         step=step,
         epoch=epoch,
     )
+
+
+def _check_score(score: Score | None, *, step: int, epoch: int) -> None:
+    if score is not None and not math.isfinite(score[0]):
+        raise Diverged(
+            f"diverged by step {step} (epoch {epoch + 1}): the validation loss is {score[0]}",
+            step=step,
+            epoch=epoch,
+        )
 
 
 def _add(learner: Learner, loss: float, correct: int, norm: float, images: int, seconds: float) -> None:
@@ -248,7 +257,8 @@ def _close_epoch(learner: Learner, plan: Plan, score: Score | None, lr: float) -
     if score is not None:
         if plan.schedule.plateau is not None:
             state.plateau.observe(plan.schedule.plateau, score[0])
-        if state.best_val_accuracy is None or score[1] > state.best_val_accuracy:
+        is_better = state.best_val_accuracy is None or score[1] > state.best_val_accuracy
+        if is_better and math.isfinite(score[0]):
             state.best_val_accuracy, state.best_epoch = score[1], state.epoch
     return EpochRecord(
         epoch=state.epoch,

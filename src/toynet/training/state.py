@@ -1,12 +1,18 @@
 """Where a training run stands: everything that moves, besides tensors."""
 
+import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError, with_config
 
 from toynet.core.errors import CheckpointError
 from toynet.training.spec import PlateauSpec
 
+_EXACT = ConfigDict(extra="forbid")
 
+
+@with_config(_EXACT)
 @dataclass
 class Plateau:
     """Reduce-on-plateau: the factor it has put on the schedule so far, and what it waits for."""
@@ -25,6 +31,7 @@ class Plateau:
             self.factor, self.waited = self.factor * spec.factor, 0
 
 
+@with_config(_EXACT)
 @dataclass
 class Sums:
     """Running sums over the epoch so far."""
@@ -37,13 +44,14 @@ class Sums:
     seconds: float = 0.0
 
 
+@with_config(_EXACT)
 @dataclass
 class TrainState:
     """The cursor: `epoch` epochs and `batch` batches of the next are done, `step` updates in all."""
 
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
+    epoch: NonNegativeInt = 0
+    batch: NonNegativeInt = 0
+    step: NonNegativeInt = 0
     elapsed_s: float = 0.0
     sums: Sums = field(default_factory=Sums)
     plateau: Plateau = field(default_factory=Plateau)
@@ -54,14 +62,20 @@ class TrainState:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "TrainState":
-        """Raises `CheckpointError` when a field is missing or unknown: nothing is guessed."""
+    def from_json(cls, value: dict[str, Any], *, allow_inexact: bool = False) -> "TrainState":
+        """Raises `CheckpointError` when a field is unknown, or missing and that is not allowed."""
+        if not isinstance(value, dict):
+            raise CheckpointError("the checkpoint's state is not a table")
+        plain = asdict(cls())
+        lacking = sorted(plain.keys() - value.keys())
+        if lacking and not allow_inexact:
+            raise CheckpointError(f"the checkpoint's state lacks {', '.join(lacking)}")
         try:
-            nested = {"sums": Sums(**value["sums"]), "plateau": Plateau(**value["plateau"])}
-            state = cls(**{**value, **nested})
-            missing = asdict(cls()).keys() - value.keys()
-        except (TypeError, KeyError) as error:
-            raise CheckpointError(f"the checkpoint's state does not fit this version ({error})") from error
-        if missing:
-            raise CheckpointError(f"the checkpoint's state lacks {', '.join(sorted(missing))}")
-        return state
+            return TypeAdapter(cls).validate_json(json.dumps({**plain, **value}), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise CheckpointError(
+                f"the checkpoint's state does not fit this version ({field}: {first['msg'].lower()}); it may "
+                "be from a newer one"
+            ) from error
