@@ -301,7 +301,7 @@ def test_no_validation_is_possible(tmp_path: Path):
     run = train(tmp_path, "full", **{"data.protocol": "full", "train.epochs": 1})
     assert run.result.val_accuracy is None
     assert run.result.test_accuracy is not None
-    with pytest.raises(UsageError, match="there is no validation part"):
+    with pytest.raises(UsageError, match="full has no validation part"):
         toynet.evaluate(run, "val")
 
 
