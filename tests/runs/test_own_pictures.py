@@ -1,6 +1,7 @@
 """A user's own pictures, from files to a finished run: as from arrays, uneven classes, other sizes."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import toynet
 from toynet.core.errors import DataError, UsageError
 from toynet.core.reporter import Silent
 from toynet.data.glyphs import glyphs
+from toynet.runs import subject
 from toynet.runs.recipe import Recipe
 
 TINY = {
@@ -21,6 +23,7 @@ TINY = {
     "train.kernels": "direct",
     "train.memory_format": "channels_last",
 }
+RESULTS = Path(__file__).parents[2] / "results"
 KEPT = (40, 8, 20)
 """Training images of each class that are written."""
 
@@ -151,3 +154,14 @@ def test_a_damaged_picture_ends_it_before_a_run_is_made(pictures: Path, tmp_path
     finally:
         wrong.unlink()
     assert not (tmp_path / "never").exists()
+
+
+def test_the_card_of_cifar10_is_what_earlier_runs_stored() -> None:
+    """Digests, statistics and splits, bit for bit, from before splits held rows."""
+    if not (Path(os.environ.get("TOYNET_DATA", "nowhere")) / "cifar-10-batches-bin").is_dir():
+        pytest.skip("the real CIFAR-10 is needed: set TOYNET_DATA to the folder that holds it")
+    stored = json.loads((RESULTS / "default" / "data.json").read_text())
+    about = subject.read(Recipe.load("default"), None, Silent())
+    if about.card.test_digest != stored["test_digest"]:
+        pytest.skip("this CIFAR-10 holds its images in another order")
+    assert json.loads(about.card.model_dump_json()) == stored
