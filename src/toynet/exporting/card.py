@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from toynet.exporting import preprocessing as steps
 from toynet.exporting.origin import Origin
 from toynet.exporting.records import Export, Format
+from toynet.models.architectures import ImageShape
 
 _PACKAGES: dict[Format, tuple[str, ...]] = {
     "onnx": ("toynet-lab", "torch", "onnx", "onnxruntime"),
@@ -16,7 +17,6 @@ _PACKAGES: dict[Format, tuple[str, ...]] = {
 
 def write_card(origin: Origin, export: Export, file: str) -> str:
     """The card as Markdown, for the model in the file named `file`."""
-    height, width, channels = origin.card.image_shape
     card, result = origin.card, origin.result
     lines = [
         f"# {_plain(file)}",
@@ -27,7 +27,7 @@ def write_card(origin: Origin, export: Export, file: str) -> str:
         "## Use",
         "",
         "```python",
-        *_code(export, file, f"{height}, {width}, {channels}"),
+        *_code(export, file, card.image_shape),
         "```",
         "",
         f"`images`: {steps.in_words(origin) if export.preprocessing != 'inside' else _raw(origin)}.",
@@ -72,13 +72,13 @@ def write_card(origin: Origin, export: Export, file: str) -> str:
     return "\n".join(lines)
 
 
-def _code(export: Export, file: str, shape: str) -> list[str]:
+def _code(export: Export, file: str, image_shape: ImageShape) -> list[str]:
     """Three lines that load the model and ask it, with a placeholder for the images."""
+    height, width, channels = image_shape
+    rows, maps = f"1, {height}, {width}, {channels}", f"1, {channels}, {height}, {width}"
     if export.format == "onnx":
-        images = f"numpy.zeros((1, {shape}), 'uint8')"
-        if export.preprocessing == "beside":
-            height, width, channels = shape.split(", ")
-            images = f"numpy.zeros((1, {channels}, {height}, {width}), 'float32')"
+        inside = export.preprocessing == "inside"
+        images = f"numpy.zeros(({rows}), 'uint8')" if inside else f"numpy.zeros(({maps}), 'float32')"
         return [
             "import numpy, onnxruntime",
             f"session = onnxruntime.InferenceSession({file!r})",
@@ -88,13 +88,12 @@ def _code(export: Export, file: str, shape: str) -> list[str]:
         return [
             "import numpy, keras",
             f"model = keras.saving.load_model({file!r})",
-            f"probabilities = model.predict(numpy.zeros((1, {shape}), 'float32'))['probabilities']",
+            f"probabilities = model.predict(numpy.zeros(({rows}), 'float32'))['probabilities']",
         ]
-    height, width, channels = shape.split(", ")
     return [
         "import torch; from pathlib import Path; from toynet.exporting.torch_file import load",
         f"model, about = load(Path({file!r}))",
-        f"chances = (model(torch.zeros(1, {channels}, {height}, {width})) / about.temperature).softmax(1)",
+        f"probabilities = (model(torch.zeros({maps})) / about.temperature).softmax(1)",
     ]
 
 
