@@ -17,7 +17,7 @@ from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.files import folder_lock
 from toynet.runs import reads
 from toynet.runs.folder import RunFolder
-from toynet.studies import analysis
+from toynet.studies import analysis, budget
 from toynet.studies import conduct as room
 from toynet.studies.conduct import Nobody, conduct, rehearse
 from toynet.studies.engine import Engine, Job
@@ -186,12 +186,33 @@ def test_a_rehearsal_writes_nothing_and_says_what_to_expect(tmp_path: Path):
     told = Told()
     ahead = rehearse(spec(seeds="auto"), tmp_path / "tiny", jobs=2, audience=told)
     assert ahead == told.ahead
-    assert not list(tmp_path.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache"}
     assert ahead.source.startswith("sigma as published for 2 epochs of a ResNet-9")
     assert 0.56 < ahead.sigma < 1.33
     assert ahead.most_s == pytest.approx(4 * ahead.least_s)
     assert "pp at 5 seeds" in str(ahead)
     assert "pp at 20 seeds" in str(ahead)
+
+
+def test_a_study_that_does_not_fit_into_its_budget_is_not_begun(tmp_path: Path):
+    for begin in (conduct, rehearse):
+        with pytest.raises(
+            UsageError, match=r"up to the first look take about .*, its budget is 0.1 s; plan"
+        ):
+            begin(spec(budget="0.1 s"), tmp_path / "tiny", jobs=2)
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_look_that_does_not_fit_into_the_budget_is_not_begun():
+    def run(arm: str, seed: int) -> Entry:
+        return Entry(arm=arm, seed=seed, outcome="finished", whole_s=30.0 if arm == "slow" else 10.0)
+
+    done = {(arm, seed): run(arm, seed) for arm in ("control", "slow") for seed in range(5)}
+    coming = [(arm, seed) for arm in ("control", "slow") for seed in range(8)]
+    # 200 s so far and 120 s to come, two at once.
+    assert budget.allows(spec(budget="161 s"), done, coming, jobs=2)
+    assert not budget.allows(spec(budget="159 s"), done, coming, jobs=2)
+    assert budget.allows(spec(), done, coming, jobs=1)
 
 
 def test_an_earlier_study_of_the_control_tells_the_spread(tmp_path: Path):
@@ -291,7 +312,7 @@ def test_an_arm_that_no_run_could_train_is_found_before_the_first(tmp_path: Path
         conduct(spec(variant={"flip": {"augment.crop_pad_px": 40}}), tmp_path / "b")
     with pytest.raises(UsageError, match="study tiny, flip: it would be scored on other images than control"):
         conduct(spec(variant={"flip": {"data.name": "glyphs:301"}}), tmp_path / "c")
-    assert not list(tmp_path.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache"}
 
 
 def test_names_that_no_file_system_takes_get_folders_all_the_same(tmp_path: Path):

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_a_file_becomes_a_study(tmp_path: Path):
     assert StudySpec.load(str(file), {"seeds": "auto", "margin": None}).seeds == "auto"
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90 s", 90), ("45min", 2700), ("2.5 h", 9000), (None, math.inf)]
+)
+def test_a_budget_is_a_time(text: str | None, seconds: float):
+    assert load(budget=text).budget_s == seconds
+
+
 def test_tables_as_values_stay_whole():
     found = load(variant={"frozen": {"train.freeze": {"stack1": 0.5}}})
     assert found.variants[0].changes == {"train.freeze": {"stack1": 0.5}}
@@ -43,6 +51,8 @@ def test_tables_as_values_stay_whole():
         ({"seeds": 1}, "seeds"),
         ({"seeds": "often"}, "seeds"),
         ({"margin": 0}, "margin: input should be greater than 0, got 0"),
+        ({"budget": "2 days"}, 'budget: write a time, such as "45 min"'),
+        ({"budget": 30}, "budget"),
         ({"variant": {}}, r"needs either \[variant.NAME\] tables or a \[factors\] table"),
         ({"variant": {"control": {"optim.lr": 1}}}, "is not 'control'"),
         ({"variant": {"../up": {"optim.lr": 1}}}, "a variant's name has letters"),

@@ -9,7 +9,7 @@ from toynet.core.environment import usable_cores
 from toynet.core.errors import UsageError
 from toynet.core.files import folder_lock
 from toynet.core.reporter import Reporter, Silent
-from toynet.studies import analysis, design, sharing
+from toynet.studies import analysis, budget, design, sharing
 from toynet.studies.design import Arm
 from toynet.studies.engine import Engine, Job, Watcher
 from toynet.studies.folder import Account, StudyFolder
@@ -69,16 +69,20 @@ def conduct(
     each core, and the cores are divided among them. With `resume` a study that has begun goes on, on as many
     threads a run as before; what is finished is not done again, what a dying process took down is.
     `test_reads` logs and counts a read of test images, once, before the plan is written. Raises `UsageError`
-    for a study that cannot be, or that is there already; `Interrupted` when a signal stops it.
+    for a study that cannot be, that does not fit into its budget, or that is there already; `Interrupted`
+    when a signal stops it.
     """
     audience, folder = audience or Nobody(), StudyFolder(path)
     _check_place(folder, resume)
     jobs = jobs or _usual_jobs(folder)
     prepared = _prepare(spec, arms, jobs, data_root, audience)
+    ahead = outlook(folder, prepared, jobs)
+    if not resume:
+        budget.check(spec, ahead)
     path.mkdir(parents=True, exist_ok=True)
     with folder_lock(path), stop_on_signals() as stop:
         plan = journal(folder, prepared.plan, test_reads)
-        audience.planned(plan, jobs, outlook(folder, prepared, jobs))
+        audience.planned(plan, jobs, ahead)
         engine = Engine(jobs, plan.control.recipe.train.threads or 1)
         repeated = {key for key, entry in folder.ledger.entries().items() if entry.outcome == "failed"}
         try:
@@ -102,6 +106,12 @@ def conduct(
                 if findings.next_look is None:
                     return account
                 wanted = _blocks(spec, findings.running, findings.next_look)
+                if not budget.allows(spec, account.entries, wanted, jobs):
+                    audience.note(
+                        f"stopped before the look at {findings.next_look} seeds, which does not fit into the "
+                        f"budget of {spec.budget}; with a larger one in the study's file, --resume goes on"
+                    )
+                    return account
         finally:
             engine.close()
             shutil.rmtree(path / _IMAGES, ignore_errors=True)
@@ -120,6 +130,7 @@ def rehearse(
     prepared = _prepare(spec, None, jobs, data_root, audience)
     found = outlook(StudyFolder(path), prepared, jobs)
     audience.planned(prepared.plan, jobs, found)
+    budget.check(spec, found)
     return found
 
 

@@ -82,6 +82,7 @@ def _spec(account: Account, place: StudyFolder, arm: Arm, seeds: int | None) -> 
             "question": f"Does {arm.name} help on images that nothing was chosen by?",
             "seeds": seeds or max(FEWEST, len(analysis.scores(plan.spec, arm.name, account.entries))),
             "first_seed": max(used) + 1,
+            "budget": None,
             "metric": "test_accuracy",
             "chain": False,
             "variants": (Variant(name=arm.name, note=arm.note, changes=_changed(arm)),),

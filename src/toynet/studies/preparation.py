@@ -116,10 +116,9 @@ def _differences(old: Plan, new: Plan) -> str:
         return "; ".join(changed[:3])
     if [arm.name for arm in old.arms] != [arm.name for arm in new.arms]:
         return "its arms"
-    settled = {"seeds": new.spec.seeds}
-    if old.spec.model_copy(update=settled) != new.spec:
-        fields = [key for key in StudySpec.model_fields if getattr(old.spec, key) != getattr(new.spec, key)]
-        return ", ".join(field for field in fields if field != "seeds")
+    fields = [key for key in StudySpec.model_fields if getattr(old.spec, key) != getattr(new.spec, key)]
+    if settled := [field for field in fields if field not in ("seeds", "budget")]:
+        return ", ".join(settled)
     return "other images" if old.digest != new.digest else ""
 
 

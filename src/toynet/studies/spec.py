@@ -18,6 +18,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -31,6 +32,8 @@ Cost = Literal["epochs", "samples", "parameters", "macs", "time"]
 COSTS: tuple[Cost, ...] = get_args(Cost)
 
 CONTROL = "control"
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,59}")
 _KEYS_OF_A_VARIANT = ("recipe", "note")
 _OURS = {
@@ -65,6 +68,10 @@ class StudySpec(Record):
     """The least difference that matters, in points of accuracy. None: 3 % of the control's error at the first
     look, 0.2 at least."""
 
+    budget: str | None = None
+    """The longest that all of it may take on this machine: "90 s", "45 min" or "2.5 h". A study whose first
+    look would take longer is refused before its first run, and a further look that would is not begun."""
+
     unequal: tuple[Cost, ...] = ()
     """Costs in which arms may differ from what they are compared with and still get a verdict."""
 
@@ -80,6 +87,13 @@ class StudySpec(Record):
 
     generated: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """factors: those that follow from the product of others, so that not all combinations are run."""
+
+    @field_validator("budget")
+    @classmethod
+    def _is_a_duration(cls, budget: str | None) -> str | None:
+        if budget is not None and not _DURATION.fullmatch(budget):
+            raise ValueError('write a time, such as "45 min", "2.5 h" or "90 s"')
+        return budget
 
     @field_validator("factors")
     @classmethod
@@ -139,6 +153,15 @@ class StudySpec(Record):
         """What the file sets for one variant; nothing for another arm."""
         found = (tuple(variant.changes) for variant in self.variants if variant.name == arm)
         return next(found, ())
+
+    @property
+    def budget_s(self) -> float:
+        """In seconds; infinite where there is none."""
+        if self.budget is None:
+            return inf
+        found = _DURATION.fullmatch(self.budget)
+        assert found is not None  # the validator has matched it
+        return float(found[1]) * _SECONDS[found[2]]
 
     def on_data(self, data: str | None) -> Self:
         """The same of other images."""
