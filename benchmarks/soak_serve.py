@@ -19,8 +19,8 @@ import tempfile
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from toynet.core.environment import describe
 REQUESTS, SLOW_CLIENTS, AT_ONCE, LONGEST_MIN = 20_000, 100, 6, 60.0
 MOST_GROWTH_MB, WARM_SHARE = 50.0, 0.05
 COMMAND = [sys.executable, "-c", "from toynet.cli.app import main; main()"]
-PREDICT = "/api/runs/soaked/predict"
+RUN = "soaked"
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,13 @@ class Log:
     slow_connections: int = 0
 
 
-def kinds(rng: np.random.Generator) -> list[Kind]:
+def predict_path(run: str) -> str:
+    return f"/api/runs/{run}/predict"
+
+
+def kinds(rng: np.random.Generator, run: str) -> list[Kind]:
     """The mix: seven in ten are honest."""
+    predict = predict_path(run)
     pictures = {kind: encoded(rng, kind) for kind in ("png", "jpeg", "webp")}
     good, big = pictures["png"], encoded(rng, "jpeg", side=2000)
     header = b"IHDR" + (30_000).to_bytes(4, "big") * 2 + bytes((8, 2, 0, 0, 0))
@@ -69,32 +74,32 @@ def kinds(rng: np.random.Generator) -> list[Kind]:
     formed = "Content-Type: multipart/form-data; boundary=b"
     return [
         Kind("home page", 6, get("/"), (200,), True),
-        Kind("run page", 4, get("/runs/soaked"), (200,), True),
+        Kind("run page", 4, get(f"/runs/{run}"), (200,), True),
         Kind("list of runs", 8, get("/api/runs"), (200,), True),
-        Kind("metrics", 16, get("/api/runs/soaked/metrics?after=1"), (200,), True),
+        Kind("metrics", 16, get(f"/api/runs/{run}/metrics?after=1"), (200,), True),
         Kind("script", 4, get("/static/try.js"), (200,), True),
         Kind("health", 4, get("/healthz"), (200,), True),
-        *(Kind(f"predict {kind}", 6, post(PREDICT, data), (200,), True) for kind, data in pictures.items()),
-        Kind("predict with heat", 6, post(f"{PREDICT}?heat=true", good), (200,), True),
-        Kind("predict form", 3, post(PREDICT, form, formed), (200,), True),
-        Kind("predict 2000 x 2000", 1, post(PREDICT, big), (200,), True),
-        Kind("cut off picture", 4, post(PREDICT, good[: len(good) // 2]), (422,)),
-        Kind("noise", 3, post(PREDICT, noise), (415,)),
-        Kind("noise that begins as PNG", 3, post(PREDICT, good[:40] + noise), (422,)),
-        Kind("noise that begins as WebP", 2, post(PREDICT, b"RIFF\x10\0\0\0WEBP" + noise), (422,)),
-        Kind("bomb", 3, post(PREDICT, bomb), (422,)),
-        Kind("svg", 2, post(PREDICT, b"<svg onload='alert(1)'/>"), (415,)),
-        Kind("form of many lines", 0.5, post(PREDICT, lines, formed), (400,)),
-        Kind("form without an end", 1, post(PREDICT, form[:200], formed), (400, 422)),
+        *(Kind(f"predict {kind}", 6, post(predict, data), (200,), True) for kind, data in pictures.items()),
+        Kind("predict with heat", 6, post(f"{predict}?heat=true", good), (200,), True),
+        Kind("predict form", 3, post(predict, form, formed), (200,), True),
+        Kind("predict 2000 x 2000", 1, post(predict, big), (200,), True),
+        Kind("cut off picture", 4, post(predict, good[: len(good) // 2]), (422,)),
+        Kind("noise", 3, post(predict, noise), (415,)),
+        Kind("noise that begins as PNG", 3, post(predict, good[:40] + noise), (422,)),
+        Kind("noise that begins as WebP", 2, post(predict, b"RIFF\x10\0\0\0WEBP" + noise), (422,)),
+        Kind("bomb", 3, post(predict, bomb), (422,)),
+        Kind("svg", 2, post(predict, b"<svg onload='alert(1)'/>"), (415,)),
+        Kind("form of many lines", 0.5, post(predict, lines, formed), (400,)),
+        Kind("form without an end", 1, post(predict, form[:200], formed), (400, 422)),
         Kind("path out of the folder", 2, get("/api/runs/..%2f..%2fetc%2fpasswd"), (404,)),
         Kind("path out of static", 1, get("/static/../../../etc/passwd"), (404,)),
         Kind("other host", 2, get("/", host="evil.example"), (400,)),
-        Kind("other origin", 2, post(PREDICT, good, "Origin: http://evil.example"), (403, 0)),
+        Kind("other origin", 2, post(predict, good, "Origin: http://evil.example"), (403, 0)),
         Kind("no http", 2, noise, (400, 0)),
         Kind("endless head", 0.5, b"GET / HTTP/1.1\r\nX: " + b"y" * 100_000, (400, 0)),
-        Kind("stated too long", 1, head(PREDICT, "Content-Length: 99999999") + noise, (413, 0)),
-        Kind("too long, unstated", 0.1, head(PREDICT, "Transfer-Encoding: chunked") + 12 * chunk, (413, 0)),
-        Kind("gone in the middle", 2, head(PREDICT, "Content-Length: 100000") + noise, (400, 0)),
+        Kind("stated too long", 1, head(predict, "Content-Length: 99999999") + noise, (413, 0)),
+        Kind("too long, unstated", 0.1, head(predict, "Transfer-Encoding: chunked") + 12 * chunk, (413, 0)),
+        Kind("gone in the middle", 2, head(predict, "Content-Length: 100000") + noise, (400, 0)),
         Kind("wrong method", 1, head("/api/runs", "Content-Length: 0"), (405,)),
     ]
 
@@ -118,38 +123,49 @@ def post(path: str, body: bytes, *lines: str) -> bytes:
     return head(path, f"Content-Length: {len(body)}", *lines) + body
 
 
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection that is closed whatever becomes of it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
 async def ask(port: int, kind: Kind) -> int:
     """The status of the answer, 0 where the connection was closed without one."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     received = b""
     with suppress(ConnectionError):
-        writer.write(kind.wire)
-        await writer.drain()
-        if kind.name == "gone in the middle":
-            writer.write_eof()
-        received = await reader.read()
-    writer.close()
-    with suppress(ConnectionError):
-        await writer.wait_closed()
+        async with connected(port) as (reader, writer):
+            writer.write(kind.wire)
+            await writer.drain()
+            if kind.name == "gone in the middle":
+                writer.write_eof()
+            received = await reader.read()
     words = received.split(b" ", 2)
     return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") else 0
 
 
-async def dawdle(port: int, log: Log, body: bool) -> None:
+async def dawdle(port: int, path: str, log: Log, body: bool) -> None:
     """A client that sends a byte now and then, until it is cut off, and comes again."""
     while True:
         with suppress(ConnectionError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            log.slow_connections += 1
-            writer.write(head(PREDICT, "Content-Length: 5000") if body else b"GET / HTTP/1.1\r\nX: ")
-            while not writer.is_closing():
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(1.0)
+            async with connected(port) as (_, writer):
+                log.slow_connections += 1
+                writer.write(head(path, "Content-Length: 5000") if body else b"GET / HTTP/1.1\r\nX: ")
+                while not writer.is_closing():
+                    writer.write(b"x")
+                    await writer.drain()
+                    await asyncio.sleep(1.0)
 
 
-async def bombard(port: int, mix: Sequence[Kind], count: int, slow: int, until: float, log: Log) -> None:
-    """`count` requests, `AT_ONCE` at a time."""
+async def bombard(
+    port: int, mix: Sequence[Kind], count: int, slow: Sequence[str], until: float, log: Log
+) -> None:
+    """`count` requests, `AT_ONCE` at a time. slow: where each slow client sends to."""
     order = random.Random(1).choices(mix, [kind.share for kind in mix], k=count)
     left = iter(order)
 
@@ -165,7 +181,9 @@ async def bombard(port: int, mix: Sequence[Kind], count: int, slow: int, until: 
             if status not in kind.answers:
                 log.wrong.append(f"{kind.name}: {status}")
 
-    slow_ones = [asyncio.create_task(dawdle(port, log, body=bool(n % 2))) for n in range(slow)]
+    slow_ones = [
+        asyncio.create_task(dawdle(port, path, log, body=bool(n % 2))) for n, path in enumerate(slow)
+    ]
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     for task in slow_ones:
         task.cancel()
@@ -177,16 +195,19 @@ def resident_mb(process: int) -> float:
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-def soak(port: int, process: int, *, requests: int, slow: int, minutes: float) -> dict[str, object]:
-    """The whole of it against a server that runs. The first requests, a twentieth, count for answers but not
-    for memory: what a server keeps once, it keeps after them."""
-    mix, log, until = kinds(np.random.default_rng(1)), Log(), time.monotonic() + 60 * minutes
+def soak(port: int, process: int, *, run: str, requests: int, slow: int, minutes: float) -> dict[str, object]:
+    """The whole of it against a server over the run called `run`.
+
+    The first requests, a twentieth, count for answers but not for memory: what a server keeps once, it keeps
+    after them.
+    """
+    mix, log, until = kinds(np.random.default_rng(1), run), Log(), time.monotonic() + 60 * minutes
     began, warm = time.perf_counter(), max(60, int(WARM_SHARE * requests))
     asyncio.run(ask(port, next(kind for kind in mix if kind.name == "predict with heat")))
     loading_s = time.perf_counter() - began
-    asyncio.run(bombard(port, mix, warm, 0, until, log))
+    asyncio.run(bombard(port, mix, warm, (), until, log))
     before = resident_mb(process)
-    asyncio.run(bombard(port, mix, requests - warm, slow, until, log))
+    asyncio.run(bombard(port, mix, requests - warm, [predict_path(run)] * slow, until, log))
     time.sleep(1)
     after, status = resident_mb(process), asyncio.run(ask(port, mix[0]))
     every = sorted(taken for one in log.honest_s.values() for taken in one)
@@ -237,7 +258,7 @@ def serving(place: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     import toynet
 
     small = {"model.widths": [8, 16, 16, 16], "train.epochs": 2, "schedule.warmup_epochs": 0}
-    toynet.train("quick", data="glyphs:600", name="soaked", overrides=small, root=place)
+    toynet.train("quick", data="glyphs:600", name=RUN, overrides=small, root=place)
     command = [*COMMAND, "serve", "--port", "0", "--runs", str(place)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -252,7 +273,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=LONGEST_MIN)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, serving(Path(place)) as (port, process):
-        found = soak(port, process.pid, requests=asked.requests, slow=asked.slow, minutes=asked.minutes)
+        found = soak(
+            port, process.pid, run=RUN, requests=asked.requests, slow=asked.slow, minutes=asked.minutes
+        )
     found["exit_code"] = process.returncode
     load = os.getloadavg()[2]
     print(json.dumps(found | {"load_average_15_min": round(load, 1), "environment": describe()}, indent=2))
