@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toynet.core.environment import describe
 from toynet.core.files import write_json
 
@@ -96,13 +98,8 @@ def train(way: str, widths: list[int], images: int, epochs: int) -> list[float]:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    quarters = statistics.quantiles(values, n=4)
-    return {
-        "n": len(values),
-        "median": round(quarters[1]),
-        "q25": round(quarters[0]),
-        "q75": round(quarters[2]),
-    }
+    q25, median, q75 = np.quantile(values, [0.25, 0.5, 0.75]).round().tolist()
+    return {"n": len(values), "median": median, "q25": q25, "q75": q75}
 
 
 def against(values: list[float], first: float) -> dict[str, float]:
