@@ -84,10 +84,11 @@ def conduct(
         prepared = prepare(
             spec, arms or design.arms(spec), threads=threads, data_root=data_root, reporter=audience
         )
+        ahead = outlook(folder, prepared, engine.jobs)
         path.mkdir(parents=True, exist_ok=True)
         with folder_lock(path), stop_on_signals() as stop:
             plan = journal(folder, prepared.plan, test_reads)
-            audience.planned(plan, engine.jobs, outlook(folder, prepared, engine.jobs))
+            audience.planned(plan, engine.jobs, ahead)
             try:
                 places = _share(folder, prepared)
                 return _look_by_look(folder, plan, places, engine, audience, lambda: stop.signal_number)
