@@ -61,12 +61,8 @@ def main() -> None:
     journal_s = max(row["append_s"]["median"] for row in growth)
     per_run_s = ray_s["per_task_here_s"] + journal_s
     look_s = growth[-1]["read_s"] + growth[-1]["analyse_s"]
-    measured = {
-        "ray": ray_s,
-        "journals": growth,
-        "per_run_s": round(per_run_s, 5),
-        "per_look_s": round(look_s, 2),
-    }
+    each = {"per_run_s": round(per_run_s, 5), "per_look_s": round(look_s, 2)}
+    measured = {"ray": ray_s, "journals": growth} | each
     about = {
         "command": "python benchmarks/scale_study.py",
         "commit": subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip(),
@@ -149,7 +145,7 @@ def entry(arm: Arm, seed: int, draw: np.random.Generator) -> Entry:
 
 
 def hand_over() -> dict[str, float]:
-    """Tasks that do nothing, as many on their way as 1,000 machines would take, on the cores that are here."""
+    """Tasks that do nothing, as many on their way as 1,000 machines would take, on the cores here."""
     keep_out_others()
     import ray
 
@@ -188,14 +184,14 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def simulate(
-    machines: int, run_s: float, per_run_s: float, look_s: float, runs: int = RUNS[-1]
-) -> dict[str, Any]:
-    """One run at a time on each machine; lengths vary by a tenth. The conducting process serves one at a time."""
+def simulate(machines: int, run_s: float, per_run_s: float, look_s: float) -> dict[str, Any]:
+    """A run at a time on each machine, of lengths that vary by a tenth; all wait for the one that conducts."""
     draw = random.Random(0)
     now, lost, useful = 0.0, 0, 0.0
     for start, stop in zip((0.0, *LOOKS), LOOKS, strict=False):
-        now, failures, work = _until_look(draw, round((stop - start) * runs), machines, run_s, per_run_s, now)
+        now, failures, work = _until_look(
+            draw, round((stop - start) * RUNS[-1]), machines, run_s, per_run_s, now
+        )
         lost, useful, now = lost + failures, useful + work, now + look_s
     return {
         "machines": machines,
