@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,9 @@ def orphans(root: Path) -> dict[str, Any]:
     for number in range(3):
         process = study(root, f"orphans{number}", "--engine", "ray", "--jobs", "1", epochs=2000)
         folder = StudyFolder(root / f"orphans{number}")
-        wait_for(lambda folder=folder: running(folder))
+        while not running(folder):
+            assert process.poll() is None, "the study ended by itself"
+            time.sleep(0.05)
         family = descendants(process.pid)
         process.kill()
         killed = time.monotonic()
@@ -196,11 +197,6 @@ def running(folder: StudyFolder) -> list[int]:
 def scores(folder: StudyFolder) -> dict[tuple[str, int], dict[str, Any]]:
     """All of every run that does not depend on the clock."""
     return {key: entry.model_dump(exclude=TIMED) for key, entry in folder.ledger.entries().items()}
-
-
-def wait_for(happened: Callable[[], object]) -> None:
-    while not happened():
-        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from toynet.studies.ray_head import Head, keep_out_others
 from toynet.studies.spec import StudySpec
 
 RUNS = (1_000, 10_000, 100_000)
-ARMS = 20
+ARMS = 100
 IMAGES = 5_000
 TASKS = 1_000
 APPENDS = 100
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def with_runs(path: Path, runs: int) -> dict[str, Any]:
-    """A study of 20 arms whose runs are invented: what its journal, its analysis and its page take."""
+    """A study of 100 arms whose runs are invented: what its journal, its analysis and its page take."""
     folder = StudyFolder(path)
     path.mkdir()
     invent(folder, runs)
@@ -185,13 +185,12 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def simulate(machines: int, run_s: float, per_run_s: float, look_s: float) -> dict[str, Any]:
-    """A run at a time on each machine, of lengths that vary by a tenth; all wait for the one that conducts."""
+    """A run at a time on each machine, of lengths that vary by a tenth; all wait for one conductor."""
     draw = random.Random(0)
     now, lost, useful = 0.0, 0, 0.0
     for start, stop in zip((0.0, *LOOKS), LOOKS, strict=False):
-        now, failures, work = _until_look(
-            draw, round((stop - start) * RUNS[-1]), machines, run_s, per_run_s, now
-        )
+        due = round((stop - start) * RUNS[-1])
+        now, failures, work = _until_look(draw, due, machines, run_s, per_run_s, now)
         lost, useful, now = lost + failures, useful + work, now + look_s
     return {
         "machines": machines,
