@@ -25,6 +25,7 @@ from typing import Any
 
 from processes import alive, descendants, holder
 from ray.cluster_utils import Cluster
+from tiny_study import toml
 
 from toynet.core.environment import describe
 from toynet.studies.folder import StudyFolder
@@ -32,22 +33,6 @@ from toynet.studies.folder import StudyFolder
 KILL_EVERY_S = 20.0
 SEEDS = 20
 EPOCHS = 20
-SPEC = """
-question = "Does it survive?"
-recipe = "quick"
-seeds = {seeds}
-margin = 0.5
-[set]
-"data.name" = "glyphs:300"
-"model.widths" = [4, 4, 4, 4]
-"train.epochs" = {epochs}
-"train.batch_size" = 50
-"train.precision" = "fp32"
-"train.kernels" = "direct"
-"train.memory_format" = "channels_last"
-[variant.flip]
-"augment.flip" = "random"
-"""
 NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
 TIMED = {"train_s", "whole_s", "images_per_s"}
 
@@ -173,7 +158,7 @@ def study(
 ) -> subprocess.Popen:
     """`toynet study`, begun."""
     file = root / f"{name}.toml"
-    file.write_text(SPEC.format(seeds=seeds, epochs=epochs))
+    file.write_text(toml(seeds=seeds, epochs=epochs))
     toynet = [sys.executable, "-c", "from toynet.cli.app import main; main()"]
     return subprocess.Popen(
         [*toynet, "study", str(file), *more],
