@@ -19,13 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from processes import alive, descendants, holder
 from ray.cluster_utils import Cluster
+from tiny_study import toml
 
 from toynet.core.environment import describe
 from toynet.studies.folder import StudyFolder
@@ -33,22 +33,6 @@ from toynet.studies.folder import StudyFolder
 KILL_EVERY_S = 20.0
 SEEDS = 20
 EPOCHS = 20
-SPEC = """
-question = "Does it survive?"
-recipe = "quick"
-seeds = {seeds}
-margin = 0.5
-[set]
-"data.name" = "glyphs:300"
-"model.widths" = [4, 4, 4, 4]
-"train.epochs" = {epochs}
-"train.batch_size" = 50
-"train.precision" = "fp32"
-"train.kernels" = "direct"
-"train.memory_format" = "channels_last"
-[variant.flip]
-"augment.flip" = "random"
-"""
 NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
 TIMED = {"train_s", "whole_s", "images_per_s"}
 
@@ -151,7 +135,9 @@ def orphans(root: Path) -> dict[str, Any]:
     for number in range(3):
         process = study(root, f"orphans{number}", "--engine", "ray", "--jobs", "1", epochs=2000)
         folder = StudyFolder(root / f"orphans{number}")
-        wait_for(lambda folder=folder: running(folder))
+        while not running(folder):
+            assert process.poll() is None, "the study ended by itself"
+            time.sleep(0.05)
         family = descendants(process.pid)
         process.kill()
         killed = time.monotonic()
@@ -172,7 +158,7 @@ def study(
 ) -> subprocess.Popen:
     """`toynet study`, begun."""
     file = root / f"{name}.toml"
-    file.write_text(SPEC.format(seeds=seeds, epochs=epochs))
+    file.write_text(toml(seeds=seeds, epochs=epochs))
     toynet = [sys.executable, "-c", "from toynet.cli.app import main; main()"]
     return subprocess.Popen(
         [*toynet, "study", str(file), *more],
@@ -196,11 +182,6 @@ def running(folder: StudyFolder) -> list[int]:
 def scores(folder: StudyFolder) -> dict[tuple[str, int], dict[str, Any]]:
     """All of every run that does not depend on the clock."""
     return {key: entry.model_dump(exclude=TIMED) for key, entry in folder.ledger.entries().items()}
-
-
-def wait_for(happened: Callable[[], object]) -> None:
-    while not happened():
-        time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_study import toml
 
 from toynet import api
 from toynet.core.errors import ToyNetError, UsageError
@@ -174,7 +175,7 @@ def test_a_bare_resume_goes_on_with_what_was_begun(finished: StudyFolder, tmp_pa
     shutil.copytree(finished.path, copy.path)
     conduct(spec(seeds=3), copy.path, jobs=2, resume=True)
     file = tmp_path / "tiny.toml"
-    file.write_text(TOML)
+    file.write_text(toml())
     found = api.study(str(file), resume=True, root=tmp_path)
     assert found.plan.spec.seeds == 3
     assert len(found.entries) == 6
@@ -412,23 +413,6 @@ def children() -> list[int]:
     return [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
 
 
-TOML = """
-question = "Does it hurt?"
-recipe = "quick"
-seeds = 2
-margin = 0.5
-[set]
-"data.name" = "glyphs:300"
-"model.widths" = [4, 4, 4, 4]
-"train.epochs" = 2
-"train.batch_size" = 50
-"train.precision" = "fp32"
-"train.kernels" = "direct"
-"train.memory_format" = "channels_last"
-[variant.flip]
-"augment.flip" = "random"
-"""
-
 COMMAND = """
 import sys
 from pathlib import Path
@@ -480,7 +464,7 @@ def test_a_killed_study_loses_and_repeats_nothing(tmp_path: Path, blow: signal.S
 def test_a_signal_to_the_whole_group_saves_every_run(tmp_path: Path, blow: signal.Signals, code: int):
     """As a terminal's Ctrl-C and a supervisor do it: the study's processes get the signal as well."""
     file = tmp_path / "tiny.toml"
-    file.write_text(TOML.replace('"train.epochs" = 2', '"train.epochs" = 2000'))
+    file.write_text(toml(epochs=2000))
     process = subprocess.Popen(
         [Path(sys.executable).with_name("toynet"), "study", str(file), "--jobs", "2"],
         env=os.environ | {"TOYNET_STUDIES": str(tmp_path)},

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from processes import alive, descendants, holder
+from tiny_study import toml
 
 from toynet import api
 from toynet.core.errors import ToyNetError, UsageError
@@ -25,22 +26,6 @@ from toynet.studies.jobs import Job
 from toynet.studies.ray_head import Head
 
 NO_RAY = "Ray is not installed: pip install 'toynet-lab[ray]'"
-SPEC = """
-question = "Does it hurt?"
-recipe = "quick"
-seeds = 2
-margin = 0.5
-[set]
-"data.name" = "glyphs:300"
-"model.widths" = [4, 4, 4, 4]
-"train.epochs" = 6
-"train.batch_size" = 50
-"train.precision" = "fp32"
-"train.kernels" = "direct"
-"train.memory_format" = "channels_last"
-[variant.flip]
-"augment.flip" = "random"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +43,7 @@ def address() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("spec") / "tiny.toml"
-    file.write_text(SPEC)
+    file.write_text(toml(epochs=6))
     return file
 
 

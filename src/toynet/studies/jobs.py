@@ -108,8 +108,8 @@ def _wait_until_free(path: Path) -> None:
         try:
             with folder_lock(path):
                 return
-        except ToyNetError:
-            if time.monotonic() > deadline:
+        except ToyNetError as error:
+            if time.monotonic() > deadline or "in use" not in str(error):
                 raise
             time.sleep(0.2)
 
