@@ -41,8 +41,11 @@ Prepare = Callable[[Path], tuple[Callable[[], object], Find]]
 """Brings a disk to where the operation that it returns begins."""
 
 
-def prove(count: int) -> dict[str, Any]:
-    """Each operation at each of its points, with `count` drawn states besides the two extremes."""
+def prove(count: int, *, flushes: bool = True) -> dict[str, Any]:
+    """Each operation at each of its points, with `count` drawn states besides the two extremes.
+
+    Without `flushes` the disk ignores them, and the proof must fail.
+    """
     operations = {
         "first save": partial(_saves, 0),
         "save": partial(_saves, 1),
@@ -55,13 +58,13 @@ def prove(count: int) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name, prepare in operations.items():
         with tempfile.TemporaryDirectory() as place:
-            figures[name] = _try(Path(place), prepare, count)
+            figures[name] = _try(Path(place), prepare, count, flushes)
     neither = sum(found["neither"] for found in figures.values())
     states = sum(found["states"] for found in figures.values())
     return {"operations": figures, "states": states, "neither": neither, "passed": neither == 0}
 
 
-def _try(place: Path, prepare: Prepare, count: int) -> dict[str, int]:
+def _try(place: Path, prepare: Prepare, count: int, flushes: bool) -> dict[str, int]:
     root, left = place / "disk", place / "left"
     root.mkdir()
     operate, find = prepare(root)
@@ -79,7 +82,7 @@ def _try(place: Path, prepare: Prepare, count: int) -> dict[str, int]:
             shutil.rmtree(left)
 
     old = find(root)
-    with recorded(root, crash) as disk:
+    with recorded(root, crash, flushes=flushes) as disk:
         operate()
     new = find(root)
     assert old != new

@@ -12,7 +12,7 @@ from toynet.core.errors import CheckpointError
 from toynet.training import checkpoints
 
 COUNT = 500
-SHORT = 120
+SHORT = 60
 KINDS = "bit flipped", "truncated", "page zeroed", "emptied", "missing", "bytes added"
 _PAGE = 4096
 

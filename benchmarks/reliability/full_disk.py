@@ -23,7 +23,7 @@ from toynet.runs.trained import load_model
 from toynet.training import checkpoints
 
 COUNT = 50
-SHORT = 6
+SHORT = 4
 _SIZE_MB = 4
 _LONGEST_S = 5.0
 _TALLIES = "ended with 1", "room enough", "told needed and free", "last good kept", "same end"

@@ -125,6 +125,7 @@ def _memory_times(place: Path) -> float:
         forget_peak()
         before = peak_resident_mib()
         loaded = checkpoints.load(folder)
+        assert loaded[0]["model"]["w"].sum()  # all of it is in memory now
         told.write_text(str((peak_resident_mib() - before) / _LARGE_MB))
         del loaded
 

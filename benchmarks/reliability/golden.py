@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from toynet.data.images import Dataset, ImageSet
 from toynet.data.spec import DataSpec
 from toynet.models import catalog
 from toynet.models.spec import ModelSpec
+
+COMMITTED = Path(__file__).parents[2] / "tests" / "reliability" / "golden.json"
 
 MODELS = "toynet12", "toynet14", "toynet50", "pure_resnet18", "speednet"
 AUGMENTS = {

@@ -19,7 +19,7 @@ from toynet.training import checkpoints
 PLACES = "anywhere", "save", "journal", "start-up"
 _WEIGHTS = 40, 30, 15, 15
 COUNT = 200
-SHORT = 12
+SHORT = 8
 
 
 def prove(count: int) -> dict[str, Any]:

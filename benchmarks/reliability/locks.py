@@ -16,7 +16,7 @@ from toynet.core.locks import folder_lock
 from toynet.core.reporter import Silent
 
 COUNT = 100
-SHORT = 6
+SHORT = 2
 STARTERS = 8
 
 

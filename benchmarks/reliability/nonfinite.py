@@ -3,7 +3,7 @@
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from toynet.runs.folder import RunFolder
 from toynet.training import loop
 
 COUNT = 30
-SHORT = 10
+SHORT = 8
 _STEP = 8
 """In the second of three epochs of six."""
 
@@ -171,15 +171,21 @@ def _in_model(name: str, value: float) -> Injection:
     def before(learner: loop.Learner, step: int) -> None:
         if step == _STEP:
             tensors = learner.model.state_dict()
-            next(t for key, t in tensors.items() if key.endswith(name)).view(-1)[0] = value
+            _first(tensor for key, tensor in tensors.items() if key.endswith(name)).fill_(value)
 
     return lambda: _steps(before)
+
+
+def _first(tensors: Iterable[Tensor]) -> Tensor:
+    """The first value of the first of `tensors`, to be written to."""
+    tensor = next(iter(tensors))
+    return tensor[(0,) * tensor.ndim]
 
 
 def _in_average(value: float) -> Injection:
     def before(learner: loop.Learner, step: int) -> None:
         if step == _STEP and learner.average is not None:
-            next(iter(learner.average.tensors.values())).view(-1)[0] = value
+            _first(learner.average.tensors.values()).fill_(value)
 
     return lambda: _steps(before)
 

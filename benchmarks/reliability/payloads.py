@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 COUNT = 200
-SHORT = 40
+SHORT = 20
 _TESTS = Path(__file__).parents[2] / "tests" / "reporting"
 _ON_ONE_PAGE = 20
 _CODE = "window.hit=1;alert(1)"

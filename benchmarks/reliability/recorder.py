@@ -164,8 +164,11 @@ class _File:
 
 
 @contextmanager
-def recorded(root: Path, crash: Callable[[Disk], None]) -> Iterator[Disk]:
-    """Watch all that this process does below `root` through Python's files and `os`."""
+def recorded(root: Path, crash: Callable[[Disk], None], *, flushes: bool = True) -> Iterator[Disk]:
+    """Watch all that this process does below `root` through Python's files and `os`.
+
+    Without `flushes` no flush has an effect, as on a disk that lies.
+    """
     disk = Disk(root, crash)
     real_open = io.open
     busy = [False]
@@ -212,7 +215,7 @@ def recorded(root: Path, crash: Callable[[Disk], None]) -> Iterator[Disk]:
         disk.set(source, None)
 
     effects: dict[str, Callable[..., None]] = {
-        "fsync": lambda where: disk.find(where).flush(),
+        "fsync": lambda where: disk.find(where).flush() if flushes else None,
         "mkdir": lambda where, *_: disk.set(where, Node(True)),
         "rmdir": lambda where: disk.set(where, None),
         "unlink": lambda where: disk.set(where, None),

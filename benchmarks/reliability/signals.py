@@ -14,7 +14,7 @@ from reliability import tiny
 from toynet.training import checkpoints
 
 COUNT = 100
-SHORT = 6
+SHORT = 4
 _LONGEST_S, _LONGEST_SECOND_S = 10.0, 1.0
 
 

@@ -24,7 +24,7 @@ SHORT = 8
 
 def prove(count: int) -> dict[str, Any]:
     """Stop at `count` batches, evenly over the run, by a real SIGTERM; then go on, and stop no more."""
-    one = tiny.recipe(**{"data.name": "glyphs:600", "train.batch_size": 36})
+    one = tiny.recipe(**{"data.name": "glyphs:600", "train.epochs": 4, "train.batch_size": 36})
     about = tiny.images(one)
     repeated = skipped = stopped = equal = 0
     with tempfile.TemporaryDirectory() as name:

@@ -23,7 +23,7 @@ from toynet.studies.ledger import Entry, Ledger, pack
 from toynet.studies.spec import StudySpec
 
 COUNT = 100
-SHORT = 4
+SHORT = 2
 _RUNS, _IMAGES = 10_000, 5_000
 _LONGEST_LOAD_S = 2.0
 _TIMES = {"train_s", "whole_s", "images_per_s"}

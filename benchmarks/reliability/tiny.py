@@ -7,9 +7,11 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,20 @@ def digest(path: Path) -> str:
     return hasher.hexdigest()
 
 
+@cache
+def load_all() -> None:
+    """Import what a run imports on its way, once, before children need it: one run, and the command line."""
+    import toynet.cli.app
+    import toynet.cli.progress  # noqa: F401
+
+    one = recipe(**{"train.epochs": 1})
+    with tempfile.TemporaryDirectory() as place:
+        run(Path(place) / "first", one, images(one))
+
+
 def fork(work: Callable[[], object]) -> int:
     """Do `work` in a child of its own; returns its number. It exits with 0, or with an error's exit code."""
+    load_all()
     child = os.fork()
     if child:
         return child

@@ -9,6 +9,9 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from toynet.core.records import EpochRecord
 
+_LARGEST_SHOWN = 1e20
+"""Beyond the outermost bin TensorBoard's writer raises an error."""
+
 
 class EventLog:
     """Writes epochs (counted from 1) into a TensorBoard folder."""
@@ -33,9 +36,9 @@ class EventLog:
         self._writer.flush()
 
     def histograms(self, model: nn.Module, epoch: int) -> None:
-        """The distribution of every kernel's weights; TensorBoard refuses those that are not finite."""
+        """The distribution of every kernel's weights, where they lie in TensorBoard's range."""
         for name, weight in model.named_parameters():
-            if weight.ndim >= 2 and bool(weight.isfinite().all()):
+            if weight.ndim >= 2 and weight.abs().max().item() < _LARGEST_SHOWN:  # false for NaN too
                 self._writer.add_histogram(f"weights/{name}", weight.detach().float(), epoch)
         self._writer.flush()
 
