@@ -33,6 +33,15 @@ def test_a_run_and_what_it_must_know(run, here):
     assert packed.val_accuracy == run.result.val_accuracy
 
 
+def test_an_exported_file_classifies_as_its_run_does(run, here):
+    toynet.export(run, "torch", "m.safetensors")
+    kept, original = toynet.load("m.safetensors"), toynet.load(run)
+    assert kept.temperature == original.temperature
+    pictures = run.folder.predictions()["gallery_images"]
+    np.testing.assert_allclose(kept.probabilities(pictures), original.probabilities(pictures), atol=1e-5)
+    np.testing.assert_allclose(kept.explain(pictures), original.explain(pictures), atol=1e-4)
+
+
 def test_files_that_are_damaged_or_of_others(variant, tmp_path):
     origin = variant("pre")
     path = tmp_path / "m.safetensors"

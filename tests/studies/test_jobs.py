@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from toynet.core.errors import ToyNetError
-from toynet.core.files import folder_lock
+from toynet.core.locks import folder_lock
 from toynet.studies import jobs
 
 

@@ -10,6 +10,7 @@ from toynet.exporting.export import SUFFIXES, check_request, target_of, write_ex
 from toynet.exporting.origin import open_origin
 from toynet.exporting.records import Export, Format, Preprocessing
 from toynet.runs import trained
+from toynet.runs.classifier import temperature_of
 
 
 def export(
@@ -21,7 +22,7 @@ def export(
     int8: bool = False,
     opset: int | None = None,
     which: trained.Which = "last",
-    temperature: float = 1.0,
+    temperature: float | None = None,
     force: bool = False,
     root: Path | None = None,
     data_root: Path | None = None,
@@ -32,17 +33,19 @@ def export(
     The file's logits are compared with the original's on validation images before it gets its name; it goes
     to `output`, else to the run's name in the working folder. `preprocessing`: `inside` the model (the
     default) or `beside` it as JSON. `int8` adds a quantised ONNX model, scored and timed. `temperature`
-    divides the logits before the softmax. Raises `ToyNetError` and its kinds.
+    divides the logits before the softmax, by default as the run's validation images want it. Raises
+    `ToyNetError` and its kinds.
     """
     keep_freed_memory()
     if format not in SUFFIXES:
         raise UsageError(f"format {format!r}: choose onnx, torch or keras")
-    if not 0 < temperature < float("inf"):
+    if temperature is not None and not 0 < temperature < float("inf"):
         raise UsageError(f"temperature must be above 0 and finite, got {temperature:g}")
     check_request(format, preprocessing, int8=int8, opset=opset)
     folder = open_run(run, root=root).folder
     target = target_of(None if output is None else Path(output), folder.name, format)
     reporter = reporter or Silent()
+    temperature = temperature or temperature_of(folder) or 1.0
     origin = open_origin(folder, which=which, temperature=temperature, data_root=data_root, reporter=reporter)
     return write_export(
         origin,

@@ -15,6 +15,7 @@ from toynet.core.files import write_atomic_with
 from toynet.core.reporter import Reporter, Silent
 from toynet.data.pictures import PictureFile, find_pictures
 from toynet.data.pixels import read_pixels
+from toynet.exporting import torch_file
 from toynet.reporting.heat import side_by_side
 from toynet.runs import trained
 from toynet.runs.classifier import Classifier, Guess, Prediction, load_classifier
@@ -36,7 +37,13 @@ class Answer:
 
 
 def load(run: str | Path | Run, *, which: trained.Which = "last", root: Path | None = None) -> Classifier:
-    """A run's model, ready to classify files, Pillow images and arrays. Raises kinds of `ToyNetError`."""
+    """A run's model, ready to classify files, Pillow images and arrays; or that in an exported file.
+
+    A path that ends in `.safetensors` is such a file (`export` with format `torch`). Raises `ToyNetError` and
+    its kinds.
+    """
+    if not isinstance(run, Run) and Path(run).suffix == torch_file.SUFFIX:
+        return torch_file.load_classifier(Path(run))
     return load_classifier(open_run(run, root=root).folder, which)
 
 
@@ -60,9 +67,8 @@ def predict(
     if top < 1:
         raise UsageError(f"top: ask for one class at least, got {top}")
     reporter = reporter or Silent()
-    folder = open_run(run, root=root).folder
     pictures = find_pictures(sources, reporter)
-    classifier = load_classifier(folder, which)
+    classifier = load(run, which=which, root=root)
     if classifier.temperature is None:
         reporter.note("probabilities are not calibrated: the run has no scores on validation images")
     if explain is not None:

@@ -18,7 +18,7 @@ from toynet.exporting.origin import Origin
 from toynet.exporting.quantise import quantise
 from toynet.exporting.records import Export, Format, Int8, Preprocessing
 
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch": ".safetensors", "keras": ".keras"}
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch": torch_file.SUFFIX, "keras": ".keras"}
 LIMITS: dict[Format, float] = {"onnx": 1e-3, "torch": 1e-4, "keras": 1e-4}
 """The largest difference of a logit from the original's. A torch file holds the very same weights."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from toynet.exporting.origin import Origin
 
-RESIZE_RULE = "shorter side to the size (bilinear, antialiased), centre square cropped"
+RESIZE_RULE = "the largest part in the middle of that shape, resized (bilinear, antialiased)"
 
 
 def in_words(origin: Origin) -> str:

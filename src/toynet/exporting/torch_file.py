@@ -1,22 +1,30 @@
 """A model's weights as safetensors, with all that is needed to rebuild it in the file's own header."""
 
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import safetensors
 import safetensors.torch
 from pydantic import ValidationError
 from torch import nn
 
+from toynet.augment.standardise import Standardiser
 from toynet.core.errors import CheckpointError
 from toynet.core.records import Record
+from toynet.evaluation.predict import logits
+from toynet.evaluation.spec import EvalSpec
 from toynet.exporting.origin import Origin
 from toynet.exporting.parity import Logits
 from toynet.models import catalog
 from toynet.models.spec import ModelSpec
+from toynet.runs.classifier import Classifier
+from toynet.training import precision
 
 HEADER_KEY = "toynet"
+SUFFIX = ".safetensors"
 
 
 class Packed(Record):
@@ -88,6 +96,26 @@ def load(path: Path) -> tuple[nn.Module, Packed]:
             )
     model.load_state_dict(tensors)
     return model.eval(), packed
+
+
+def load_classifier(path: Path) -> Classifier:
+    """The classifier in such a file: one view of each picture, in float32. Raises as `load`."""
+    model, packed = load(path)
+    device = precision.device()
+    model.to(device)
+    ask = partial(
+        logits, model, mean=packed.mean, std=packed.std, spec=EvalSpec(batch_size=128), device=device
+    )
+    mean, std = np.array(packed.mean, np.float32), np.array(packed.std, np.float32)
+    return Classifier(
+        name=path.stem,
+        classes=packed.classes,
+        image_shape=packed.image_shape,
+        standardise=Standardiser.of(mean, std, width=packed.image_shape[1], device=device),
+        model=model,
+        temperature=packed.temperature,
+        logits=ask,
+    )
 
 
 def read(path: Path, origin: Origin) -> Logits:

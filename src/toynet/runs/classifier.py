@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from toynet.augment.standardise import Standardiser
 from toynet.core.errors import DataError
 from toynet.data.pixels import picture_pixels, read_pixels
 from toynet.evaluation import calibration
 from toynet.evaluation.explain import heat_maps
 from toynet.models.headed import HeadedNet
 from toynet.runs import subject, trained
-from toynet.runs.folder import DataCard, RunFolder
+from toynet.runs.folder import RunFolder
 from toynet.training import precision
 
 Picture = str | Path | IO[bytes] | Image.Image | NDArray[np.uint8]
@@ -61,20 +62,15 @@ class Classifier:
     """
 
     name: str
-    card: DataCard
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    """(height, width, channels) that the model takes."""
+
+    standardise: Standardiser
     model: nn.Module
     temperature: float | None
     logits: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
     """Of pixels (N, H, W, C): (N, K), with the run's precision and test-time views."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.card.classes
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) that the model takes."""
-        return self.card.image_shape
 
     def predict(self, picture: Picture) -> Prediction:
         """What the model says of one picture. Raises `DataError` for one that cannot be read."""
@@ -103,8 +99,7 @@ class Classifier:
         assert isinstance(self.model, HeadedNet)  # all architectures here are
         device = precision.device()
         images = torch.from_numpy(np.require(pixels, requirements=("C", "W"))).to(device)
-        standardised = subject.standardiser(self.card, device)(images)
-        return heat_maps(self.model, standardised, torch.from_numpy(labels).to(device))
+        return heat_maps(self.model, self.standardise(images), torch.from_numpy(labels).to(device))
 
     def read(self, picture: Picture) -> NDArray[np.uint8]:
         """The picture as the model takes it, (H, W, C): by the rules of `data.pixels`, in colour or gray.
@@ -125,14 +120,22 @@ class Classifier:
 
 def load_classifier(folder: RunFolder, which: trained.Which = "last") -> Classifier:
     """The classifier of a run. Raises `CheckpointError` where it has saved no model yet."""
-    recipe, card = folder.recipe(), folder.card()
+    recipe, card, device = folder.recipe(), folder.card(), precision.device()
     model = trained.load_model(folder, which)
-    ask = subject.classifier(recipe, card, precision.device())
-    return Classifier(folder.name, card, model, _temperature(folder), lambda pixels: ask(model, pixels))
+    ask = subject.classifier(recipe, card, device)
+    return Classifier(
+        name=folder.name,
+        classes=card.classes,
+        image_shape=card.image_shape,
+        standardise=subject.standardiser(card, device),
+        model=model,
+        temperature=temperature_of(folder),
+        logits=lambda pixels: ask(model, pixels),
+    )
 
 
-def _temperature(folder: RunFolder) -> float | None:
-    """Fitted to the validation images; none where nothing validated or the logits are not finite."""
+def temperature_of(folder: RunFolder) -> float | None:
+    """Fitted to the run's validation images; none where nothing validated or the logits are not finite."""
     if not (folder.path / "predictions.npz").exists():
         return None
     arrays = folder.predictions()
