@@ -63,7 +63,8 @@ def main() -> None:
         folder = Path(room) / "pictures"
         found = {"files": count, "write_s": timed(lambda: write_files(folder, count))}
         found |= measure(folder, count)
-    print(json.dumps({**found, "environment": describe()}, indent=2))
+        print(json.dumps({**found, "environment": describe()}, indent=2), flush=True)
+        print("removing the files", file=sys.stderr)
 
 
 def measure(folder: Path, count: int) -> dict[str, object]:
