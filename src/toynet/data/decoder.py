@@ -16,7 +16,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(BrokenPipeError):  # nobody is left to report to
         for line in sys.stdin:
-            print(json.dumps(asdict(run_job(Job(**json.loads(line))))), flush=True)
+            sys.stdout.write(json.dumps(asdict(run_job(Job(**json.loads(line))))) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
