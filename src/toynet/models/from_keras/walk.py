@@ -132,10 +132,12 @@ class Walk:
                 )
 
     def _parting(self, path: str, wanted: str, at: Node, found: Iterable[Node]) -> CheckpointError:
-        told = " and ".join(f"{node.layer} ({node.kind})" for node in found) or "nothing"
+        nodes = list(found)
+        told = " and ".join(f"{node.layer} ({node.kind})" for node in nodes) or "nothing"
+        alone = " alone" if len(nodes) > 1 else ""
         return CheckpointError(
             f"{self.where} does not fit {self.name}: behind layer {at.layer} it has {told}, "
-            f"{path} needs {_WORDS.get(wanted, wanted)}"
+            f"{path} needs {_WORDS.get(wanted, wanted)}{alone}"
         )
 
 
