@@ -18,15 +18,18 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tiny_study import toml
 
 from toynet import api
 from toynet.core.environment import describe
 from toynet.studies import design
+from toynet.studies.conduct import conduct
 from toynet.studies.design import Arm, Size
 from toynet.studies.folder import StudyFolder
 from toynet.studies.ledger import Entry, pack
@@ -62,7 +65,7 @@ def main() -> None:
     per_run_s = ray_s["per_task_here_s"] + journal_s
     look_s = growth[-1]["read_s"] + growth[-1]["analyse_s"]
     each = {"per_run_s": round(per_run_s, 5), "per_look_s": round(look_s, 2)}
-    measured = {"ray": ray_s, "journals": growth} | each
+    measured = {"ray": ray_s, "journals": growth, "run_folder": run_folder()} | each
     about = {
         "command": "python benchmarks/scale_study.py",
         "commit": subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip(),
@@ -142,6 +145,22 @@ def entry(arm: Arm, seed: int, draw: np.random.Generator) -> Entry:
         correct=pack(right),
         images=IMAGES,
     )
+
+
+def run_folder() -> dict[str, Any]:
+    """What one run of a study leaves on the shared folder, for each parameter of its model and besides."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = StudySpec.from_table("tiny", tomllib.loads(toml(epochs=3)))
+        run = conduct(spec, Path(folder) / "tiny", jobs=1).runs["control", 0]
+        files = [path for path in run.path.rglob("*") if path.is_file()]
+        result = run.result()
+        assert result is not None
+        held = sum(path.stat().st_size for path in files if path.suffix == ".safetensors")
+        return {
+            "files": len(files),
+            "tensor_bytes_per_parameter": round(held / result.parameters, 1),
+            "other_kib": round((sum(path.stat().st_size for path in files) - held) / 2**10),
+        }
 
 
 def hand_over() -> dict[str, float]:
