@@ -107,7 +107,7 @@ def resume(
         about = about or subject.read(recipe, data_root, reporter)
         check_same_images(folder, about)
         learner = _learner(recipe, about)
-        reasons = [*resuming.told(changes or {}), *_other_machine(folder)]
+        reasons = [*resuming.told(changes or {}), *resuming.other_machine(folder)]
         reasons += resuming.restore(folder, recipe, learner, reporter, allow_inexact=allow_inexact)
         for reason in reasons:
             reporter.note(f"{reason}: it goes on, but not bit for bit")
@@ -291,13 +291,3 @@ def _result(
         threads=torch.get_num_threads(),
         exact=folder.is_exact,
     )
-
-
-def _other_machine(folder: RunFolder) -> list[str]:
-    """A line where the machine or its versions are not those the run began on."""
-    before, now = folder.environment(), describe()
-    keys = ("processor", "flags", "packages")
-    differ = [key for key in keys if before.get(key) != now[key]]
-    if before.get("threads") != torch.get_num_threads():
-        differ.append("threads")
-    return [f"{', '.join(differ)} differ from when this run began"] if differ else []

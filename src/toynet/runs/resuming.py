@@ -7,6 +7,9 @@ told what differs, and so is every reader of the run's folder.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
+from toynet.core.environment import describe
 from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.records import EpochRecord
 from toynet.core.reporter import Reporter
@@ -54,6 +57,16 @@ def values(found: Changes) -> dict[str, Any]:
 
 def told(found: Changes) -> list[str]:
     return [f"{key} is {now}, was {before}" for key, (before, now) in found.items()]
+
+
+def other_machine(folder: RunFolder) -> list[str]:
+    """A line where the machine or its versions are not those the run began on."""
+    before, now = folder.environment(), describe()
+    keys = ("processor", "flags", "packages")
+    differ = [key for key in keys if before.get(key) != now[key]]
+    if before.get("threads") != torch.get_num_threads():
+        differ.append("threads")
+    return [f"{', '.join(differ)} differ from when this run began"] if differ else []
 
 
 def restore(
