@@ -1,6 +1,7 @@
 """Run folders that a person meets: half deleted, copied while running, newer, read by two, edited since."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -176,6 +177,17 @@ def test_a_folder_of_an_older_version_goes_on(half: Path):
     (half / "environment.json").write_text(json.dumps(environment))
     (half / "base.toml").unlink()
     assert resume(half).result.exact
+
+
+def test_what_a_killed_starter_left_is_no_run_and_goes_in_time(half: Path):
+    left = half.parent / ".building-other-1"
+    shutil.copytree(half, left)
+    recipe = str(half.parent / "mine.toml")
+    run = toynet.train(recipe, root=half.parent, resume=True)
+    assert run.name == "half"
+    os.utime(left, (0, 0))
+    toynet.train(recipe, name="next", root=half.parent, overrides={"train.epochs": 1})
+    assert not left.exists()
 
 
 def test_inexact_goes_with_resume_only(half: Path):

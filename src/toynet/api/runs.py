@@ -235,7 +235,7 @@ def _is_unfinished(folder: RunFolder, recipe: str) -> bool:
 
 
 def _newest_unfinished(wanted: Recipe, root: Path) -> RunFolder:
-    folders = [RunFolder(file.parent) for file in root.glob("*/recipe.toml")]
+    folders = [RunFolder(file.parent) for file in root.glob("[!.]*/recipe.toml")]
     mine = [folder for folder in folders if _is_unfinished(folder, wanted.name)]
     if not mine:
         raise UsageError(f"there is no unfinished run of {wanted.name} in {root}; start one without --resume")

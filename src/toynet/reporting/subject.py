@@ -53,7 +53,7 @@ def _open(name: str | Path, runs: Path, studies: Path) -> StudyFolder | RunFolde
     if found:
         return found[0]
     known = [entry.parent.name for entry in studies.glob("*/journal.jsonl")]
-    known += [entry.parent.name for entry in runs.glob("*/recipe.toml")]
+    known += [entry.parent.name for entry in runs.glob("[!.]*/recipe.toml")]
     hint = (
         did_you_mean(str(name), known) if known else "there are none yet; make one with toynet study or train"
     )

@@ -102,7 +102,7 @@ def resume(
         check_same_images(folder, about)
         crew.check(ranks, recipe)
         learner = _learner(recipe, _begun_model(folder, recipe, about))
-        reasons = [*resuming.told(changes or {}), *_other_machine(folder, ranks)]
+        reasons = [*resuming.told(changes or {}), *resuming.other_machine(folder, ranks)]
         reasons += resuming.restore(folder, recipe, learner, reporter, allow_inexact=allow_inexact)
         for reason in reasons:
             reporter.note(f"{reason}: it goes on, but not bit for bit")
@@ -253,15 +253,3 @@ def _threads(folder: RunFolder, ranks: Ranks) -> int:
     """For each rank, so that all together have as many as the run began with."""
     began = folder.environment()
     return max(1, int(began["threads"]) * int(began.get("ranks", 1)) // ranks.size)
-
-
-def _other_machine(folder: RunFolder, ranks: Ranks) -> list[str]:
-    """A line where the machine, its versions or the ranks are not those the run began on."""
-    before, now = folder.environment(), describe()
-    keys = ("processor", "flags", "packages")
-    differ = [key for key in keys if before.get(key) != now[key]]
-    if before.get("threads") != torch.get_num_threads():
-        differ.append("threads")
-    if before.get("ranks", 1) != ranks.size:
-        differ.append("ranks")
-    return [f"{', '.join(differ)} differ from when this run began"] if differ else []

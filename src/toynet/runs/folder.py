@@ -17,9 +17,10 @@ result.json        written last: with it, the run is finished
 import os
 import re
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +48,10 @@ Kind = TypeVar("Kind", bound=Record)
 _FIRST_SETUP = {"kernels": "direct", "memory_format": "channels_last"}
 FORMAT = 1
 """The version of a run folder's layout. A folder without a number is of the first."""
+
+_BUILDING = ".building-"
+_ABANDONED_S = 3600.0
+"""After which a folder that is still being built belongs to a process that was killed."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
 
@@ -89,7 +94,8 @@ class RunFolder:
         another process holds it or the disk refuses.
         """
         check_free(path)
-        building = path.parent / f".building-{path.name}-{os.getpid()}"
+        _sweep(path.parent)
+        building = path.parent / f"{_BUILDING}{path.name}-{os.getpid()}"
         try:
             make_folder(building)
             with folder_lock(building):
@@ -116,7 +122,7 @@ class RunFolder:
             if (path / "recipe.toml").exists():
                 cls(path).check_format()
                 return cls(path)
-        known = [entry.parent.name for entry in root.glob("*/recipe.toml")]
+        known = [entry.parent.name for entry in root.glob("[!.]*/recipe.toml")]
         hint = (
             did_you_mean(str(name), known) if known else "there are no runs yet; make one with toynet train"
         )
@@ -250,6 +256,14 @@ def _taken(path: Path) -> ToyNetError:
     if (path / "result.json").exists():
         return UsageError(f"run {path.name} exists and is finished; choose another --name")
     return UsageError(f"run {path.name} exists; go on with it by --resume, or choose another --name")
+
+
+def _sweep(root: Path) -> None:
+    """Remove what processes left behind that were killed while they made a run's folder."""
+    for left in root.glob(f"{_BUILDING}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left)
 
 
 def _validated(kind: type[Kind], path: Path) -> Kind:

@@ -7,6 +7,9 @@ told what differs, and so is every reader of the run's folder.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
+from toynet.core.environment import describe
 from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.records import EpochRecord
 from toynet.core.reporter import Reporter
@@ -14,6 +17,7 @@ from toynet.data import sources
 from toynet.runs.folder import RunFolder
 from toynet.runs.recipe import Recipe
 from toynet.training import checkpoints
+from toynet.training.distributed import Ranks
 from toynet.training.learner import Learner
 
 Changes = Mapping[str, tuple[Any, Any]]
@@ -54,6 +58,18 @@ def values(found: Changes) -> dict[str, Any]:
 
 def told(found: Changes) -> list[str]:
     return [f"{key} is {now}, was {before}" for key, (before, now) in found.items()]
+
+
+def other_machine(folder: RunFolder, ranks: Ranks) -> list[str]:
+    """A line where the machine, its versions or the ranks are not those the run began on."""
+    before, now = folder.environment(), describe()
+    keys = ("processor", "flags", "packages")
+    differ = [key for key in keys if before.get(key) != now[key]]
+    if before.get("threads") != torch.get_num_threads():
+        differ.append("threads")
+    if before.get("ranks", 1) != ranks.size:
+        differ.append("ranks")
+    return [f"{', '.join(differ)} differ from when this run began"] if differ else []
 
 
 def restore(
