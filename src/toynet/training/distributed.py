@@ -197,8 +197,10 @@ def joined() -> Iterator[Ranks]:
     try:
         yield ranks
     except BaseException:
-        # torchrun sends SIGTERM to the ranks that are left; those that have saved end by themselves.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # torchrun sends signals to the ranks that are left; this one is about to tell why, and to end.
+        with suppress(ValueError):  # outside the main thread, where signals are not ours
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
         raise
     if rank == 0:
         ranks.publish("")
@@ -248,9 +250,12 @@ def _peers_there() -> Iterator[None]:
 
 
 def _end_with_the_launcher() -> None:
-    """Take the death of `torchrun` for a Ctrl-C: nobody else would ever stop the ranks it leaves behind."""
+    """Take the death of `torchrun` for a SIGTERM: nobody else would ever stop the ranks it leaves behind.
+
+    Not for a SIGINT, of which a second one interrupts: Linux may send one for each of torchrun's threads.
+    """
     if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _talk_within_one_machine() -> None:
