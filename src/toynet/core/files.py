@@ -87,10 +87,10 @@ def _drop_torn_line(file: BinaryIO) -> None:
     end = file.seek(0, os.SEEK_END)
     if end == 0:
         return
-    file.seek(0)
-    content = file.read()
-    if not content.endswith(b"\n"):
-        file.truncate(content.rfind(b"\n") + 1)
+    file.seek(end - 1)
+    if file.read(1) != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def read_json_lines(path: Path) -> list[Any]:
