@@ -182,7 +182,7 @@ def running(folder: StudyFolder) -> dict[Path, int]:
             with suppress(OSError, TypeError):
                 if (arm, seed) not in done and folder.run(arm, seed).metrics():
                     found[folder.run(arm, seed).path] = holder(folder.run(arm, seed).path)
-    living = alive({pid: "" for pid in found.values()})
+    living = alive(dict.fromkeys(found.values(), ""))
     return {run: pid for run, pid in found.items() if pid in living}
 
 
