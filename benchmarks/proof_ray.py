@@ -2,8 +2,9 @@
 
 Real processes, really killed, on this machine. Four parts:
 
-chaos    40 tiny runs on a cluster of two nodes; every 20 s the process of a run is killed, and once one of
-         the nodes with everything on it; each result beside that of the same run undisturbed, without Ray
+chaos    40 tiny runs on a cluster of two nodes; every 20 s the process of a run is killed, the same run twice
+         at most, and once one of the nodes with everything on it; each result beside that of the same run
+         undisturbed, without Ray
 retries  a run whose process is killed each time it begins: how often it is begun, and what is journaled
 memory   Ray's own guard kills the process of every run: the same
 orphans  a study that started its own Ray is killed: what is left of it, ten seconds later
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,7 @@ def chaos(root: Path) -> dict[str, Any]:
     second = cluster.add_node(**NODE)
     process = study(root, "chaos", "--engine", "ray", "--address", cluster.address)
     folder = StudyFolder(root / "chaos")
-    draw, killed, node_killed_after = random.Random(0), 0, None
+    draw, killed, node_killed_after = random.Random(0), Counter[Path](), None
     last = began = time.monotonic()
     while process.poll() is None:
         time.sleep(0.2)
@@ -72,9 +74,12 @@ def chaos(root: Path) -> dict[str, Any]:
         if node_killed_after is None and done >= SEEDS:
             cluster.remove_node(second, allow_graceful=False)
             node_killed_after = done
-        if time.monotonic() - last >= KILL_EVERY_S and (busy := running(folder)):
-            last, killed = time.monotonic(), killed + 1
-            os.kill(draw.choice(busy), signal.SIGKILL)
+        busy = {run: pid for run, pid in running(folder).items() if killed[run] < 2}
+        if time.monotonic() - last >= KILL_EVERY_S and busy:
+            run = draw.choice(sorted(busy))
+            os.kill(busy[run], signal.SIGKILL)
+            killed[run] += 1
+            last = time.monotonic()
     took_s = time.monotonic() - began
     cluster.shutdown()
     one, other = scores(calm), scores(folder)
@@ -85,10 +90,11 @@ def chaos(root: Path) -> dict[str, Any]:
         "finished": sum(entry["outcome"] == "finished" for entry in other.values()),
         "equal_to_undisturbed": equal,
         "journal_lines": len(folder.ledger.path.read_text().splitlines()),
-        "processes_killed": killed,
+        "processes_killed": killed.total(),
+        "runs_killed": len(killed),
         "node_killed_after_runs": node_killed_after,
         "took_s": round(took_s),
-        "holds": equal == len(one) == 2 * SEEDS and killed > 0 and node_killed_after is not None,
+        "holds": equal == len(one) == 2 * SEEDS and killed.total() > 0 and node_killed_after is not None,
     }
 
 
@@ -168,15 +174,16 @@ def study(
     )
 
 
-def running(folder: StudyFolder) -> list[int]:
-    """The processes that make a run just now."""
-    done, found = folder.ledger.entries(), []
+def running(folder: StudyFolder) -> dict[Path, int]:
+    """The runs that have an epoch behind them and go on just now, and by which process."""
+    done, found = folder.ledger.entries(), dict[Path, int]()
     for arm in ("control", "flip"):
         for seed in range(SEEDS):
             with suppress(OSError, TypeError):
                 if (arm, seed) not in done and folder.run(arm, seed).metrics():
-                    found.append(holder(folder.run(arm, seed).path))
-    return sorted(set(alive(dict.fromkeys(found, ""))))
+                    found[folder.run(arm, seed).path] = holder(folder.run(arm, seed).path)
+    living = alive(dict.fromkeys(found.values(), ""))
+    return {run: pid for run, pid in found.items() if pid in living}
 
 
 def scores(folder: StudyFolder) -> dict[tuple[str, int], dict[str, Any]]:
