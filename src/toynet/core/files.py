@@ -112,7 +112,6 @@ def _mend_last_line(file: RawIOBase) -> bytes:
     """Cut a file open for appending back to its last whole record; returns the line end that this lacks."""
     end = file.seek(0, os.SEEK_END)
     if end == 0:
-<<<<<<< HEAD
         return b""
     file.seek(end - 1)
     if file.read(1) == b"\n":
@@ -124,13 +123,6 @@ def _mend_last_line(file: RawIOBase) -> bytes:
         return b"\n"
     file.truncate(start)
     return b""
-=======
-        return
-    file.seek(end - 1)
-    if file.read(1) != b"\n":
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
->>>>>>> wip-ray
 
 
 def read_json_lines(path: Path) -> list[Any]:
