@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reliability import tiny
+from toynet.core.errors import CheckpointError
 from toynet.training import checkpoints
 
 COUNT = 100
@@ -23,7 +24,7 @@ def prove(count: int) -> dict[str, Any]:
     draw = random.Random(6)
     words = tiny.overrides(tiny.recipe(**{"train.epochs": 10_000, "train.checkpoint_every": 10_000}))
     codes: Counter[str] = Counter()
-    waits, second_waits, saved, right = [], [], 0, 0
+    waits, second_waits, saved, whole, right = [], [], 0, 0, 0
     with tempfile.TemporaryDirectory() as name:
         os.environ["TOYNET_RUNS"] = name
         for number in range(count):
@@ -43,19 +44,32 @@ def prove(count: int) -> dict[str, Any]:
             (second_waits if twice else waits).append(time.monotonic() - started)
             codes[f"{kind.name}{' twice' if twice else ''}: {code}"] += 1
             right += code == 128 + kind
-            saved += checkpoints.load_latest(run / "checkpoints")[1].step > 0
+            # The second Ctrl-C gives up the save of the first; what was saved before that is still there.
+            saved += twice or checkpoints.load_latest(run / "checkpoints")[1].step > 0
+            whole += all(
+                _is_whole(run / "checkpoints" / one) for one in checkpoints.names(run / "checkpoints")
+            )
     p99 = sorted(waits)[max(0, -(-99 * len(waits) // 100) - 1)]
     return {
         "signals": count,
         "exit_codes": dict(codes),
         "right_exit_code": right,
-        "checkpoint_there": saved,
+        "saved_unless_told_twice": saved,
+        "nothing_half_saved": whole,
         "exit_s": {"median": statistics.median(waits), "p99": p99, "most": max(waits)},
         "exit_after_second_s": {"most": max(second_waits, default=None)},
-        "passed": right == saved == count
+        "passed": right == saved == whole == count
         and p99 <= _LONGEST_S
         and max(second_waits, default=0) <= _LONGEST_SECOND_S,
     }
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        checkpoints.load(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _wait_for(path: Path, child: int) -> None:
