@@ -95,13 +95,15 @@ def test_nothing_on_changes_nothing():
 def test_standardising_equals_keras_featurewise():
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
+    from toynet.data.images import ImageSet
     from toynet.data.splits import channel_statistics
 
     pixels = PIXELS.numpy()
     keras = ImageDataGenerator(featurewise_center=True, featurewise_std_normalization=True, dtype="float64")
     keras.fit(pixels)
     expected = keras.standardize(pixels[:50].astype(np.float64))
-    mean, std = channel_statistics(pixels)
+    labels = np.zeros(len(pixels), np.int64)
+    mean, std = channel_statistics(ImageSet(pixels, labels, ("any",)))
     ours = Standardiser.of(mean, std, width=32, device="cpu")(PIXELS[:50])
     assert np.abs(ours.permute(0, 2, 3, 1).numpy() - expected).max() < 1e-4
     assert ours.is_contiguous(memory_format=torch.channels_last)

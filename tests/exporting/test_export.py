@@ -52,7 +52,7 @@ def test_int8_is_scored_and_timed_as_stated(run, here):
     int8 = told["int8"]
     data = subject.read(run.folder.recipe(), None, Silent())
     session = onnxruntime.InferenceSession(str(here / "tiny.int8.onnx"), providers=["CPUExecutionProvider"])
-    logits, _ = session.run(None, {"images": data.split.val.images})
+    logits, _ = session.run(None, {"images": data.split.val.images[:]})
     accuracy = float((logits.argmax(1) == data.split.val.labels).mean())
     assert int8["accuracy"] == pytest.approx(accuracy)
     assert int8["images_per_s"] > 0

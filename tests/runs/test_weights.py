@@ -51,7 +51,7 @@ def test_scores_are_those_of_keras_on_the_same_images(file, saved, tmp_path):
     model, folder = saved
     found = toynet.evaluate("quick", weights=folder / file, overrides=TINY, root=tmp_path)
     about = subject.read(recipe(), None, Silent())
-    standard = (about.split.val.images - np.array(about.card.mean)) / np.array(about.card.std)
+    standard = (about.split.val.images[:] - np.array(about.card.mean)) / np.array(about.card.std)
     with torch.no_grad():
         logits = model(torch.from_numpy(standard).float(), training=False).numpy()
     expected = metrics.measure(logits, about.split.val.labels)
