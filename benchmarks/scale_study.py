@@ -58,9 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="*", default=RUNS, help="journals of so many runs")
     asked = parser.parse_args()
+    ray_s = hand_over()  # first, while this process is small
     with tempfile.TemporaryDirectory() as folder:
         growth = [with_runs(Path(folder) / str(runs), runs) for runs in asked.runs]
-    ray_s = hand_over()
     journal_s = max(row["append_s"]["median"] for row in growth)
     per_run_s = ray_s["per_task_here_s"] + journal_s
     look_s = growth[-1]["read_s"] + growth[-1]["analyse_s"]
