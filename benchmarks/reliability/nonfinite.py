@@ -145,8 +145,8 @@ def _loss(value: float) -> Injection:
     def inject() -> Iterator[list[int]]:
         real, at = loop.losses.build, [False]
 
-        def build(spec: Any) -> Any:
-            function = real(spec)
+        def build(*given: Any) -> Any:
+            function = real(*given)
             return lambda logits, labels: function(logits, labels) * (value if at[0] else 1.0)
 
         with (

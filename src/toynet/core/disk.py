@@ -4,6 +4,7 @@ import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 
 from toynet.core.errors import DiskError
@@ -45,6 +46,8 @@ def _room(folder: Path, needed_bytes: int) -> str:
     return f"({needed:.1f} MB needed, {free:.1f} MB free); free some and go on with --resume"
 
 
-def _free_bytes(folder: Path) -> int:
+def _free_bytes(folder: Path) -> float:
+    """Infinite where the file system has no size of its own to tell, as /proc has none."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    usage = shutil.disk_usage(there)
+    return usage.free if usage.total else inf

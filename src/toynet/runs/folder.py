@@ -97,9 +97,10 @@ class RunFolder:
         _sweep(path.parent)
         building = path.parent / f"{_BUILDING}{path.name}-{os.getpid()}"
         try:
-            make_folder(building)
+            with _refusals(path):
+                make_folder(building)
             with folder_lock(building):
-                try:
+                with _refusals(path):
                     write_json(building / "environment.json", {"format": FORMAT, **environment})
                     write_json(building / "data.json", card.model_dump(mode="json"))
                     if base is not None:
@@ -107,10 +108,6 @@ class RunFolder:
                     write_atomic(building / "recipe.toml", recipe.to_toml())
                     os.rename(building, path)
                     sync_folder(path.parent)
-                except OSError as error:
-                    if path.exists():
-                        raise _taken(path) from None
-                    raise ToyNetError(f"cannot make {path}: {error.strerror}") from None
                 yield cls(path)
         finally:
             shutil.rmtree(building, ignore_errors=True)
@@ -248,6 +245,17 @@ def check_free(path: Path) -> None:
     parent = next(p for p in path.parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise ToyNetError(f"cannot write to {parent}; set TOYNET_RUNS to a folder that can be written")
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Tell of the disk's refusals that it is `path` that cannot be made, or that it is there by now."""
+    try:
+        yield
+    except OSError as error:
+        if path.exists():
+            raise _taken(path) from None
+        raise ToyNetError(f"cannot make {path}: {error.strerror}") from None
 
 
 def _taken(path: Path) -> ToyNetError:
