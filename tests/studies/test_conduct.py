@@ -413,10 +413,11 @@ def children() -> list[int]:
     return [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
 
 
+ROOMS = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "benchmarks")]
 COMMAND = """
 import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {rooms!r}
 from test_conduct import spec
 from toynet.studies.conduct import conduct
 if __name__ == "__main__":
@@ -427,7 +428,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_study_loses_and_repeats_nothing(tmp_path: Path, blow: signal.Signals):
     script = tmp_path / "study.py"
-    script.write_text(COMMAND.format(tests=str(Path(__file__).parent)))
+    script.write_text(COMMAND.format(rooms=ROOMS))
     folder = StudyFolder(tmp_path / "killed")
     process = subprocess.Popen(
         [sys.executable, str(script), str(folder.path), "start"], stderr=subprocess.PIPE
