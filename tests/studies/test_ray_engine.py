@@ -236,3 +236,11 @@ def test_without_ray_the_extra_is_named(spec: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ToyNetError, match=r"needs Ray: pip install 'toynet-lab\[ray\]'"):
         api.study(str(spec), cluster=Cluster(), root=tmp_path)
+
+
+@pytest.mark.slow
+def test_the_proof_holds():
+    """Two nodes, forty runs, a kill every 20 seconds; twenty minutes on a busy machine."""
+    pytest.importorskip("ray", reason=NO_RAY)
+    proof = Path(__file__).parents[2] / "benchmarks" / "proof_ray.py"
+    subprocess.run([sys.executable, str(proof)], check=True, stdout=subprocess.DEVNULL)
