@@ -178,12 +178,9 @@ def test_other_sources_on_a_node_are_refused_by_name(
     assert StudyFolder(tmp_path / "tiny").ledger.entries() == {}
 
 
-def test_a_folder_that_the_nodes_do_not_see_is_told(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_folder_that_the_nodes_do_not_see_is_told(address: str, tmp_path: Path):
     from toynet.studies import ray_engine
 
-    monkeypatch.setattr(ray_engine, "_SEEN_WITHIN_S", 0.1)
     engine = ray_engine.RayEngine(Cluster(address=address), threads=1, jobs=1)
     try:
         engine.begin(
