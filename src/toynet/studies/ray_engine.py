@@ -26,7 +26,7 @@ from toynet.studies.ray_head import Head, keep_out_others, level
 from toynet.training import precision
 
 _SAVES_WITHIN_S = 60.0
-_SEEN_WITHIN_S = 20.0
+_SEEN_WITHIN_S = 10.0
 """A file server tells other machines of new files after some seconds."""
 
 _COUNT_EVERY_S = 5.0
