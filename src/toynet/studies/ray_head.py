@@ -87,7 +87,8 @@ def main() -> None:
     import ray
 
     ray.init(address="local", **json.loads(sys.stdin.readline()))
-    print(ray.get_runtime_context().gcs_address, flush=True)
+    sys.stdout.write(f"{ray.get_runtime_context().gcs_address}\n")
+    sys.stdout.flush()
     sys.stdin.read()
     killer = threading.Timer(_ENDS_WITHIN_S, os.killpg, (0, signal.SIGKILL))
     killer.daemon = True
