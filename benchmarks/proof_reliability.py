@@ -24,7 +24,7 @@ GOALS = (
     "stops",
     "damage",
     "full_disk",
-    "signals",
+    "interrupts",
     "nonfinite",
     "locks",
     "studies",

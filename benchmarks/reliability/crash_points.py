@@ -31,7 +31,7 @@ from toynet.training.spec import OptimSpec, TrainSpec
 COUNT = 200
 """Drawn states at each point."""
 
-SHORT = 3
+SHORT = 2
 _FILE = random.Random(5).randbytes(100_000)
 
 Find = Callable[[Path], object]

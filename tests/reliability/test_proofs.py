@@ -16,7 +16,7 @@ import pytest
 from reliability import crash_points, damage, fuzz, nonfinite, payloads, stops
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "proof_reliability.py"
-FORKING = "kills", "signals", "locks", "studies", "sameness"
+FORKING = "kills", "interrupts", "locks", "studies", "sameness"
 MAY_MOUNT = (
     shutil.which("unshare")
     and not subprocess.run(
