@@ -3,7 +3,7 @@
 import os
 import signal
 import tempfile
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -73,6 +73,7 @@ def _watched(path: Path, one: tiny.Recipe, about: tiny.Subject, stop_after: int 
         seen.append(indices.tolist())
         return real(data, indices)
 
-    with patch.object(loop, "load", load), torch.random.fork_rng(), suppress(Interrupted):
+    may_stop = suppress(Interrupted) if stop_after else nullcontext()
+    with patch.object(loop, "load", load), torch.random.fork_rng(), may_stop:
         tiny.run(path, one, about, _Stopping(stop_after))
     return seen
