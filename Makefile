@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PEERS := .venv-peers/bin
 
-.PHONY: demo test lint proof-stats bench-peers clean
+.PHONY: demo test lint proof-stats proof-reliability bench-peers clean
 
 demo: $(READY)
 	$(BIN)/toynet train quick
@@ -21,6 +21,10 @@ lint: $(READY)
 # Are the verdicts right as often as they say? Some five minutes of one core, into results/stats/.
 proof-stats: $(READY)
 	$(BIN)/python benchmarks/proof_stats.py
+
+# Kills, power cuts, full disks, damage, in their long forms: hours, into results/reliability/.
+proof-reliability: $(READY)
+	$(BIN)/python benchmarks/proof_reliability.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
