@@ -305,6 +305,9 @@ def test_processes_name_damaged_files_whatever_their_names(folder: Path) -> None
     with pytest.raises(DataError, match=r"1 of 13 files cannot be used: .* new") as caught:
         read_folder(folder)
     assert str(caught.value).isprintable()
+    deadline = time.monotonic() + 20
+    while decoders(os.getpid()) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert decoders(os.getpid()) == []
 
 

@@ -183,7 +183,7 @@ def test_room_for_the_first_checkpoints_is_asked_for(tmp_path: Path, monkeypatch
     assert on_disk <= size
 
     class Usage:
-        free = 2 * size
+        total, free = 100 * size, 2 * size
 
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: Usage)
     with pytest.raises(DiskError, match=r"no room for 3 checkpoints in .* MB needed, .* MB free"):
