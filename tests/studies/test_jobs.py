@@ -31,8 +31,8 @@ def test_a_run_waits_for_the_process_that_still_saves_it(tmp_path: Path):
 
 def test_but_not_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(jobs, "_FREE_WITHIN_S", 0.1)
-    with (
-        folder_lock(tmp_path),
-        pytest.raises(ToyNetError, match=f"is in use by process {os.getpid()} on .*; wait for it or stop it"),
-    ):
+    with folder_lock(tmp_path):
         jobs._wait_until_free(tmp_path)
+        told = f"is in use by process {os.getpid()} on .*; wait for it or stop it"
+        with pytest.raises(ToyNetError, match=told), folder_lock(tmp_path):
+            pass

@@ -52,7 +52,7 @@ def predict(
     sources: Iterable[str | Path],
     *,
     top: int = 5,
-    explain: Path | None = None,
+    explain: str | Path | None = None,
     which: trained.Which = "last",
     root: Path | None = None,
     reporter: Reporter | None = None,
@@ -71,12 +71,13 @@ def predict(
     classifier = load(run, which=which, root=root)
     if classifier.temperature is None:
         reporter.note("probabilities are not calibrated: the run has no scores on validation images")
-    if explain is not None:
+    drawn = None if explain is None else Path(explain)
+    if drawn is not None:
         try:
-            explain.mkdir(parents=True, exist_ok=True)
+            drawn.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ToyNetError(f"{explain} cannot be made: {error.strerror}") from None
-    return _answers(classifier, pictures, top, explain, reporter)
+            raise ToyNetError(f"{drawn} cannot be made: {error.strerror}") from None
+    return _answers(classifier, pictures, top, drawn, reporter)
 
 
 def _answers(

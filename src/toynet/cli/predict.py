@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from toynet.cli import options
-
 if TYPE_CHECKING:
     from toynet.api.pictures import Answer
 
@@ -14,7 +12,10 @@ EXAMPLE = "Example:  toynet predict my-run cat.jpg pictures/ --explain heat/"
 
 
 def predict(
-    run: options.RunName,
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="A run's name or folder, or an exported .safetensors file."),
+    ],
     images: Annotated[
         list[str],
         typer.Argument(metavar="IMAGE...", help="Files, folders of images, or - for standard input."),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toynet.core.errors import Diverged, Interrupted, ToyNetError
-from toynet.core.locks import folder_lock
+from toynet.core.locks import is_held
 from toynet.core.records import Record
 from toynet.studies.design import differences
 from toynet.studies.ledger import Entry, Part, sealed
@@ -101,17 +101,11 @@ def _check_recipe(folder: "RunFolder", recipe: "Recipe") -> None:
 def _wait_until_free(path: Path) -> None:
     """A process whose study or machine has died may still be saving, or not know yet that it is alone.
 
-    Raises `ToyNetError` where somebody holds the run for longer than that can take.
+    Who holds the run for longer than that can take is told by whoever locks it next.
     """
     deadline = time.monotonic() + _FREE_WITHIN_S
-    while True:
-        try:
-            with folder_lock(path):
-                return
-        except ToyNetError as error:
-            if time.monotonic() > deadline or "in use" not in str(error):
-                raise
-            time.sleep(0.2)
+    while is_held(path) and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 def _nothing(folder: object) -> None:
