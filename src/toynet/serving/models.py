@@ -37,17 +37,17 @@ class Model:
         pixels = self.classifier.read(io.BytesIO(picture))
         drawn, missing = None, None
         with self._lock:
-            row = self.classifier.probabilities(pixels[None])[0]
-            order = np.argsort(-row, kind="stable")[:top]
+            answer = self.classifier.predict(pixels)
             try:
-                levels = self.classifier.explain(pixels[None], order[:1])[0] if heat else None
+                label = np.array([self.classifier.classes.index(answer.label)])
+                levels = self.classifier.explain(pixels[None], label)[0] if heat else None
             except ToyNetError as error:
                 levels, missing = None, str(error)
         if levels is not None:
             drawn = png_address(np.asarray(overlay(pixels, levels)))
         return Prediction(
             run=run,
-            guesses=tuple(Guess(name=self.classifier.classes[k], probability=float(row[k])) for k in order),
+            guesses=tuple(Guess(name=name, probability=share) for name, share in answer.top(top)),
             calibrated=self.classifier.temperature is not None,
             seen=png_address(pixels),
             heat=drawn,
