@@ -302,13 +302,11 @@ def test_processes_give_what_threads_give(
 def test_processes_name_damaged_files_whatever_their_names(folder: Path) -> None:
     odd = folder / "cat" / "\udcff new\nline é.png"
     odd.write_bytes(b"GIF89a")
+    before = set(decoders(os.getpid()))  # of other tests, such as the helper of multiprocessing
     with pytest.raises(DataError, match=r"1 of 13 files cannot be used: .* new") as caught:
         read_folder(folder)
     assert str(caught.value).isprintable()
-    deadline = time.monotonic() + 20
-    while decoders(os.getpid()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert decoders(os.getpid()) == []
+    assert set(decoders(os.getpid())) <= before
 
 
 @needs_proc
