@@ -28,12 +28,15 @@ def test_a_lock_names_its_owner_and_dies_with_it(tmp_path: Path):
     with pytest.raises(ToyNetError, match=f"in use by process {owner.pid} on "), locks.folder_lock(tmp_path):
         pass
     assert locks.owner(tmp_path) == (tmp_path / ".lock").read_text()
+    assert not locks.was_abandoned(tmp_path)
     os.kill(owner.pid, signal.SIGKILL)
     owner.join()
     assert locks.owner(tmp_path) is None, "who is named there is dead"
+    assert locks.was_abandoned(tmp_path)
     with locks.folder_lock(tmp_path):
         assert f"process {os.getpid()} on " in locks.owner(tmp_path)
     assert locks.owner(tmp_path) is None
+    assert not locks.was_abandoned(tmp_path)
 
 
 LOOKER = """

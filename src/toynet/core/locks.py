@@ -76,6 +76,15 @@ def owner(folder: Path) -> str | None:
     return text if _lives(text) else None
 
 
+def was_abandoned(folder: Path) -> bool:
+    """Whether a process held `folder` and was killed: it is held no more, and still says by whom."""
+    try:
+        named = (folder / _NAME).stat().st_size > 0
+    except OSError:
+        return False
+    return named and not is_held(folder)
+
+
 def in_use(folder: Path, who: str) -> ToyNetError:
     """The refusal of a folder that `who` holds."""
     return ToyNetError(f"{folder} is in use by {who}; wait for it or stop it")

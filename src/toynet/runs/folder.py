@@ -40,7 +40,7 @@ from toynet.core.files import (
     write_atomic,
     write_json,
 )
-from toynet.core.locks import folder_lock, in_use, owner
+from toynet.core.locks import folder_lock, in_use, owner, was_abandoned
 from toynet.core.records import EpochRecord, LayerActivation, Record, RunResult
 from toynet.runs.recipe import Recipe, Table, source
 
@@ -51,7 +51,7 @@ FORMAT = 1
 
 _BUILDING = ".building-"
 _ABANDONED_S = 3600.0
-"""After which a folder that is still being built belongs to a process that was killed."""
+"""After which a folder that nobody locked yet belongs to a process that was killed before it could."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
 
@@ -270,7 +270,7 @@ def _sweep(root: Path) -> None:
     """Remove what processes left behind that were killed while they made a run's folder."""
     for left in root.glob(f"{_BUILDING}*"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            if was_abandoned(left) or time.time() - left.stat().st_mtime > _ABANDONED_S:
                 shutil.rmtree(left)
 
 

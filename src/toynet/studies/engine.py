@@ -124,7 +124,10 @@ def _work(pipe: Connection, threads: int) -> None:
             answer: Any = make(job)
         except Interrupted:
             return
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except BrokenPipeError:  # the study was killed; the run is kept in its folder
+            return
 
 
 def _listen(pipe: Connection, inbox: "deque[Any]", arrived: threading.Semaphore) -> None:
