@@ -98,7 +98,8 @@ class RunFolder:
         building = path.parent / f"{_BUILDING}{path.name}-{os.getpid()}"
         try:
             with _refusals(path):
-                make_folder(building)
+                make_folder(path.parent)
+                building.mkdir(exist_ok=True)  # until it is held, nobody can tell whether it is left over
             with folder_lock(building):
                 with _refusals(path):
                     write_json(building / "environment.json", {"format": FORMAT, **environment})
