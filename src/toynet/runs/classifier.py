@@ -13,7 +13,7 @@ from torch import nn
 
 from toynet.augment.standardise import Standardiser
 from toynet.core.errors import DataError
-from toynet.data.pixels import picture_pixels, read_pixels
+from toynet.data.pixels import picture_pixels, read_pixels, with_channels
 from toynet.evaluation import calibration
 from toynet.evaluation.explain import heat_maps
 from toynet.models.headed import HeadedNet
@@ -23,9 +23,6 @@ from toynet.training import precision
 
 Picture = str | Path | IO[bytes] | Image.Image | NDArray[np.uint8]
 """A file, by name or open; a Pillow image; or an array (H, W), (H, W, 1) or (H, W, 3)."""
-
-# Of red, green and blue in gray, as Pillow and JPEG have it (ITU-R 601-2).
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Guess(NamedTuple):
@@ -115,7 +112,8 @@ class Classifier:
             pixels = picture_pixels(picture, (height, width))
         else:
             pixels = read_pixels(Path(picture) if isinstance(picture, str) else picture, (height, width))
-        return pixels if channels == 3 else _gray(pixels)
+        (pixels,) = with_channels(pixels[np.newaxis], channels)
+        return pixels
 
 
 def load_classifier(folder: RunFolder, which: trained.Which = "last") -> Classifier:
@@ -155,8 +153,3 @@ def _as_image(array: NDArray[np.uint8]) -> Image.Image:
             f"an array must be uint8 (H, W), (H, W, 1) or (H, W, 3), not {array.dtype} {array.shape}"
         )
     return Image.fromarray(flat)
-
-
-def _gray(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) as (H, W, 1); pixels that are gray already keep their value."""
-    return (pixels.astype(np.float32) @ _LUMA).round().astype(np.uint8)[..., np.newaxis]
