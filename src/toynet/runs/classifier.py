@@ -112,8 +112,8 @@ class Classifier:
             pixels = picture_pixels(picture, (height, width))
         else:
             pixels = read_pixels(Path(picture) if isinstance(picture, str) else picture, (height, width))
-        (pixels,) = with_channels(pixels[np.newaxis], channels)
-        return pixels
+        fitting: NDArray[np.uint8] = with_channels(pixels[np.newaxis], channels)[0]
+        return fitting
 
 
 def load_classifier(folder: RunFolder, which: trained.Which = "last") -> Classifier:
