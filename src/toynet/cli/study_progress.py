@@ -10,11 +10,11 @@ from rich.table import Table
 
 from toynet.cli import study_plan
 from toynet.cli.progress import TerminalReporter
-from toynet.reporting import words
+from toynet.core.wording import counted, duration
 from toynet.studies.folder import Account
 from toynet.studies.jobs import Job
 from toynet.studies.ledger import Entry
-from toynet.studies.outlook import Outlook, duration
+from toynet.studies.outlook import Outlook
 from toynet.studies.plan import Plan
 
 
@@ -125,7 +125,7 @@ class StudyReporter(TerminalReporter):
             max(0.0, expected.get(arm, usual) - (now - self._running.get((arm, seed), now)))
             for arm, seed in self._waiting
         )
-        to_go = words.counted(len(self._waiting), "run")
+        to_go = counted(len(self._waiting), "run")
         return f"  ({to_go} to go, about {duration(left_s / self._jobs)})"
 
     def _draw(self) -> None:

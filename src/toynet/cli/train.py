@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from toynet.cli import options
+from toynet.core.wording import counted, duration
 
 EXAMPLE = "Example:  toynet train default --data cifar10 --seed 1 --set model.dropout=0.5"
 
@@ -66,17 +67,11 @@ def train(
     if result.reason:
         print(f"{result.status.replace('_', ' ')}  {result.reason}")
     print(
-        f"training       {result.epochs} of {result.planned_epochs} epochs in {_duration(result.train_s)}, "
-        f"{result.images_per_s:,.0f} images/s, {result.precision}, {result.threads} threads"
+        f"training       {result.epochs} of {result.planned_epochs} epochs in {duration(result.train_s)}, "
+        f"{result.images_per_s:,.0f} images/s, {result.precision}, {counted(result.threads, 'thread')}"
     )
     if not result.exact:
         print(f"not exact      {run.path / 'inexact.jsonl'} says why")
     print(f"run            {run.path}")
     print(f"look at        {run.folder.figures / 'curves.png'}, gallery.png and confusion.png beside it")
     print(f"next           toynet diagnose {run.name}")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

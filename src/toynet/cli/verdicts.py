@@ -77,9 +77,9 @@ def _next(account: "Account") -> str | None:
 def _mean(account: "Account", arm: str) -> str:
     from statistics import mean
 
-    from toynet.reporting import words
+    from toynet.core.wording import counted
 
     metric = account.plan.spec.metric
     mine = (entry for (name, _), entry in account.entries.items() if name == arm)
     scores = [score for entry in mine if (score := entry.score(metric)) is not None]
-    return f"{100 * mean(scores):.2f} %, {words.counted(len(scores), 'run')}" if scores else "no score"
+    return f"{100 * mean(scores):.2f} %, {counted(len(scores), 'run')}" if scores else "no score"

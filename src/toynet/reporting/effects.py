@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from toynet.core.wording import setting
 from toynet.reporting import answer, strips, words
 from toynet.reporting.answer import Judged, Sentence
 from toynet.reporting.strips import Axis, Strip
@@ -47,7 +48,7 @@ def _effect(one: Effect, spec: StudySpec, margin: float, blocks: int, along: Axi
     alone = one.name in spec.factors
     if alone:
         old, new = spec.factors[one.name]
-        remarks.append(f"{words.setting(old)} -> {words.setting(new)}")
+        remarks.append(f"{setting(old)} -> {setting(new)}")
     if one.aliases:
         remarks.append(f"or {_aliases(one)}: these runs show their sum")
     span = strips.span(one.interval, along)

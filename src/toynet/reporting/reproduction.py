@@ -7,7 +7,7 @@ from typing import Any
 import tomli_w
 
 from toynet.core.errors import ToyNetError
-from toynet.reporting import words
+from toynet.core.wording import counted
 from toynet.studies.folder import Account
 from toynet.studies.spec import StudySpec
 
@@ -59,7 +59,7 @@ def setting_out(account: Account) -> tuple[tuple[str, str], ...]:
     entries = list(account.entries.values())
     seeds = sorted({entry.seed for entry in entries})
     machines = Counter(
-        f"{entry.machine}, {words.counted(entry.threads, 'thread')}" for entry in entries if entry.machine
+        f"{entry.machine}, {counted(entry.threads, 'thread')}" for entry in entries if entry.machine
     )
     facts = [
         (
@@ -69,7 +69,7 @@ def setting_out(account: Account) -> tuple[tuple[str, str], ...]:
         ("Images", f"digest {account.plan.digest[:16]}…; {account.plan.control.recipe.data.name}"),
     ]
     for machine, count in sorted(machines.items()):
-        facts.append(("Machine", f"{machine} ({words.counted(count, 'run')})"))
+        facts.append(("Machine", f"{machine} ({counted(count, 'run')})"))
     versions = _versions(account)
     if versions:
         facts.append(("Versions", versions))

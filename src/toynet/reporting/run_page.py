@@ -14,6 +14,7 @@ from PIL import Image
 
 from toynet.core.errors import ToyNetError
 from toynet.core.records import RunResult
+from toynet.core.wording import counted
 from toynet.evaluation import metrics
 from toynet.reporting import charts, readings, reproduction, spread, words
 from toynet.reporting.inline import inline
@@ -71,13 +72,13 @@ def _summary(result: RunResult | None, epochs: int) -> str:
     status = result.status if result else None
     if result is None or (result.test_accuracy is None and result.val_accuracy is None):
         reason = f": {result.reason}" if result and result.reason else ""
-        return f"{_STATUS[status]}{reason}; there is no score after {words.counted(epochs, 'epoch')}."
+        return f"{_STATUS[status]}{reason}; there is no score after {counted(epochs, 'epoch')}."
     test = result.test_accuracy is not None
     score = result.test_accuracy if test else result.val_accuracy
     kind = "test" if test else "validation"
     return (
         f"{words.percent(score)} of the {kind} images are classified rightly after "
-        f"{words.counted(result.epochs, 'epoch')}. {_STATUS[status]}. This is one seed: another would score "
+        f"{counted(result.epochs, 'epoch')}. {_STATUS[status]}. This is one seed: another would score "
         "differently, and whether a change to it helps is for a study to say."
     )
 
@@ -101,7 +102,7 @@ def _facts(run: RunFolder, result: RunResult | None) -> tuple[tuple[str, str], .
         ("Recipe", f"{recipe.name}, {recipe.model.name}, seed {recipe.train.seed}"),
         (
             "Images",
-            f"{card.name}, {words.counted(len(card.classes), 'class', 'classes')}: {sizes}",
+            f"{card.name}, {counted(len(card.classes), 'class', 'classes')}: {sizes}",
         ),
     ]
     if result is not None:
@@ -116,7 +117,7 @@ def _facts(run: RunFolder, result: RunResult | None) -> tuple[tuple[str, str], .
         if result.reason:
             facts.append(("Ended", result.reason))
     reads = count_test_reads(run.path.parent, card.test_digest)
-    facts.append(("Test images", f"read {words.counted(reads, 'time')} from this folder of runs"))
+    facts.append(("Test images", f"read {counted(reads, 'time')} from this folder of runs"))
     return tuple(facts)
 
 

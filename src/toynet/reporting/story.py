@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from toynet.core.wording import counted
 from toynet.reporting import answer, effects, reproduction, strips, words
 from toynet.reporting.answer import Judged, Sentence
 from toynet.reporting.effects import Line
@@ -172,7 +173,7 @@ def _row(account: Account, arm: Arm, along: Axis, scores_along: Axis) -> Row:
             remarks=remarks,
             figure=words.signed(contrast.difference, words.digits_for(contrast.interval)),
             bounds=words.bounds(contrast.interval),
-            extent=words.counted(contrast.seeds, "seed"),
+            extent=counted(contrast.seeds, "seed"),
             word=words.NOT_YET if early else words.VERDICTS[contrast.verdict],
             verdict=words.AWAITED if early else contrast.verdict,
             further=contrast.words.removeprefix(contrast.verdict).strip(" —"),
@@ -206,7 +207,7 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
     scored = sum(entry.outcome in ("finished", "stopped_early") for entry in entries)
     lost = len(entries) - scored
     seeds = {"auto": "auto: looks at 5, 8, 12 and 20", "open-ended": "open-ended: a look after every seed"}
-    runs = words.counted(scored, "finished run") + (f", {words.counted(lost, 'failed one')}" if lost else "")
+    runs = counted(scored, "finished run") + (f", {counted(lost, 'failed one')}" if lost else "")
     variants, compared = len(plan.arms) - 1, "the one before" if spec.chain else "the control"
     reads = [("Test set", words.test_reads(plan.test_reads))] if reproduction.is_final(account) else []
     planned = f"{spec.seeds} for each arm"
@@ -215,7 +216,7 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
         ("Control", f"{control.recipe.name}, {control.recipe.model.name} on {control.recipe.data.name}"),
         (
             "Compared",
-            f"{words.counted(variants, 'arm')}{', each' * (variants > 1)} with {compared}, seed by seed",
+            f"{counted(variants, 'arm')}{', each' * (variants > 1)} with {compared}, seed by seed",
         ),
         ("Seeds", seeds.get(str(spec.seeds), planned if account.path else gathered)),
         ("Runs", runs),

@@ -14,6 +14,7 @@ from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from toynet.core.files import write_atomic
+from toynet.core.wording import setting
 from toynet.reporting import words
 
 TEMPLATES = PackageLoader("toynet.reporting")
@@ -88,7 +89,7 @@ def environment(loader: BaseLoader, **options: Any) -> Environment:
         "mix": lambda share: f"mix-{5 * round(min(share, 60) / 5)}",
         "number": words.number,
         "percent": words.percent,
-        "setting": words.setting,
+        "setting": setting,
         "signed": words.signed,
         "toml": toml_value,
     }

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from toynet.core.wording import counted
 from toynet.stats.records import Caution, Interval
 
 MINUS = "\N{MINUS SIGN}"
@@ -217,11 +218,6 @@ def number(count: int) -> str:
     return names[count] if 0 <= count < len(names) else str(count)
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """`1 seed`, `5 seeds`."""
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
-
-
 def listed(parts: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
@@ -245,13 +241,6 @@ def magnitude(value: float | None, unit: str = "") -> str:
         if value >= size:
             return f"{f'{value / size:#.3g}'.rstrip('.')} {prefix}{unit}"
     return f"{value:.3g} {unit}".rstrip()
-
-
-def setting(value: object) -> str:
-    """A recipe's value as TOML writes it, `none` where there is none."""
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def percent(share: float | None, digits: int = 2) -> str:

@@ -4,8 +4,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from toynet.core.errors import UsageError
+from toynet.core.wording import duration
 from toynet.studies.ledger import Entry
-from toynet.studies.outlook import Outlook, duration
+from toynet.studies.outlook import Outlook
 from toynet.studies.spec import StudySpec
 
 

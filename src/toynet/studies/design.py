@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from toynet.core.errors import UsageError
 from toynet.core.records import Record
+from toynet.core.wording import setting
 from toynet.runs.recipe import Recipe
 from toynet.stats import factorial
 from toynet.studies.spec import CONTROL, Cost, StudySpec
@@ -29,7 +30,7 @@ class Change(Record):
     after: Any
 
     def __str__(self) -> str:
-        return f"{self.key}: {_shown(self.before)} -> {_shown(self.after)}"
+        return f"{self.key}: {setting(self.before)} -> {setting(self.after)}"
 
 
 class Size(Record):
@@ -117,7 +118,7 @@ def _cells(spec: StudySpec) -> Iterator[Arm]:
     for row in zip(*switches(spec).values(), strict=True):
         levels = tuple(int(on) for on in row)
         changes = {key: values[on] for (key, values), on in zip(spec.factors.items(), levels, strict=True)}
-        label = " ".join(f"{key.rpartition('.')[2]}={_shown(value)}" for key, value in changes.items())
+        label = " ".join(f"{key.rpartition('.')[2]}={setting(value)}" for key, value in changes.items())
         name = CONTROL if base is None else label
         recipe = _recipe(spec, name, spec.recipe, changes)
         against, differ = (
@@ -132,9 +133,3 @@ def _recipe(spec: StudySpec, arm: str, name: str, changes: dict[str, Any]) -> Re
         return Recipe.load(name, {**spec.everywhere, **changes, "eval.test": False})
     except UsageError as error:
         raise UsageError(f"study {spec.name}, {arm}: {error}") from None
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -7,6 +7,7 @@ from math import exp, log
 
 from toynet.core.errors import ToyNetError
 from toynet.core.records import Record
+from toynet.core.wording import duration
 from toynet.runs.setups import Trial
 from toynet.stats import power, sequential
 from toynet.studies import analysis, design
@@ -69,15 +70,6 @@ def outlook(folder: StudyFolder, prepared: Prepared, jobs: int) -> Outlook:
         least_s=block_s * first,
         most_s=None if last is None else block_s * last,
     )
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min`, `3.5 h`, `4 days`: as exact as a forecast can be."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
 def _run_seconds(prepared: Prepared) -> float:
