@@ -1,4 +1,5 @@
 import ctypes
+import math
 import mmap
 import os
 import subprocess
@@ -82,9 +83,9 @@ def resident(address: int, size: int) -> list[bool]:
     return [bool(page & 1) for page in pages]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what it keeps of a file")
-def test_what_will_be_needed_is_read_from_the_disk_and_no_more(tmp_path: Path):
-    with (tmp_path / "file").open("wb+") as file:
+def mapped_from_disk(folder: Path) -> tuple[mmap.mmap, int]:
+    """8 MiB of a file, none of it in memory, and its address."""
+    with (folder / "file").open("wb+") as file:
         file.write(os.urandom(8 * MIB))
         file.flush()
         os.fsync(file.fileno())
@@ -93,6 +94,12 @@ def test_what_will_be_needed_is_read_from_the_disk_and_no_more(tmp_path: Path):
     address = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
     if any(resident(address, 8 * MIB)):
         pytest.skip("this file system keeps files in memory")
+    return mapped, address
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what it keeps of a file")
+def test_what_will_be_needed_is_read_from_the_disk_and_no_more(tmp_path: Path):
+    _mapped, address = mapped_from_disk(tmp_path)
     offsets = [100, 3 * MIB + 5000, 7 * MIB - 1]
     memory.will_need(address, offsets, 3000)
     wanted = {page for at in offsets for page in range(at // mmap.PAGESIZE, (at + 2999) // mmap.PAGESIZE + 1)}
@@ -103,3 +110,38 @@ def test_what_will_be_needed_is_read_from_the_disk_and_no_more(tmp_path: Path):
             break
     assert wanted <= there
     assert len(there) < 8 * MIB // mmap.PAGESIZE / 4
+
+
+def test_what_is_available_is_at_most_what_a_control_group_allows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(memory, "_GROUP_FILES", tmp_path / "groups")
+    assert memory.available_bytes() == math.inf
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemFree: 10 kB\nMemAvailable: 4000 kB\n")
+    assert memory.available_bytes() == 4000 * 1024
+    (tmp_path / "cgroup").write_text("4:cpu,memory:/outer/inner\n3:cpuset:/x\n0::/new\n")
+    for folder, name, limit in (
+        ("memory/outer/inner", "memory.limit_in_bytes", "3000"),
+        ("memory/outer", "memory.limit_in_bytes", "2000"),
+        ("memory", "memory.limit_in_bytes", "9223372036854771712"),
+        ("cpuset/x", "memory.limit_in_bytes", "1"),
+        ("new", "memory.max", "max"),
+    ):
+        (tmp_path / "groups" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "groups" / folder / name).write_text(limit + "\n")
+    assert memory.available_bytes() == 2000
+    (tmp_path / "groups" / "new" / "memory.max").write_text("1500\n")
+    assert memory.available_bytes() == 1500
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what it keeps of a file")
+def test_a_page_is_read_alone_where_that_is_asked_for(tmp_path: Path):
+    mapped, address = mapped_from_disk(tmp_path)
+    memory.read_singly(address + 128, 8 * MIB - 128)
+    assert mapped[3 * MIB + 5] is not None
+    assert sum(resident(address, 8 * MIB)) == 1
+    mapped.madvise(mmap.MADV_NORMAL)
+    assert mapped[5 * MIB + 5] is not None
+    assert sum(resident(address, 8 * MIB)) > 2, "else the test above says nothing"

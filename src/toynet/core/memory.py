@@ -1,11 +1,13 @@
 """What the process keeps of the machine's memory."""
 
 import ctypes
+import math
 import mmap
 import os
 import resource
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -15,6 +17,7 @@ _NEVER = 2**31 - 1
 _BLOCK_SIZES = 2**30, 2**25
 """Bytes from which on a freed block goes back to the kernel; an older glibc takes 2^25 at most (man page)."""
 
+_MEMINFO, _GROUPS, _GROUP_FILES = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -53,18 +56,62 @@ def peak_resident_mib() -> float:
         return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
+def available_bytes() -> float:
+    """What the machine has free, and no more than all that the process's control groups allow.
+
+    Pages of files count as free, for the system takes them back. Infinite where nothing is told.
+    """
+    try:
+        lines = _MEMINFO.read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        free = math.inf
+    return min(free, *_group_limits(), math.inf)
+
+
+def read_singly(address: int, size: int) -> None:
+    """Of `size` bytes from `address` on, mapped from a file, have the system read what is asked for only.
+
+    Else it reads up to megabytes around each page that is touched (madvise(2)).
+    """
+    if hasattr(mmap, "MADV_RANDOM"):
+        _advise(address, size, mmap.MADV_RANDOM)
+
+
 def will_need(address: int, offsets: Iterable[int], size: int) -> None:
     """Ask the system to read `size` bytes at each of `offsets` from `address` on, where a file is mapped.
 
     Returns before they are read (madvise(2)). Where the system does not do that, nothing happens.
     """
-    if not hasattr(mmap, "MADV_WILLNEED"):
+    if hasattr(mmap, "MADV_WILLNEED"):
+        for offset in offsets:
+            _advise(address + offset, size, mmap.MADV_WILLNEED)
+
+
+def _advise(address: int, size: int, advice: int) -> None:
+    start = address // mmap.PAGESIZE * mmap.PAGESIZE
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(address + size - start), advice)
+
+
+def _group_limits() -> Iterator[float]:
+    """Bytes that the process's control groups may take, by the kernel's older and newer interface."""
+    try:
+        lines = _GROUPS.read_text().splitlines()
+    except OSError:
         return
-    advise = ctypes.CDLL(None).madvise
-    for offset in offsets:
-        start = (address + offset) // mmap.PAGESIZE * mmap.PAGESIZE
-        length = address + offset + size - start
-        advise(ctypes.c_void_p(start), ctypes.c_size_t(length), mmap.MADV_WILLNEED)
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if kinds and "memory" not in kinds.split(","):
+            continue
+        mount, name = (
+            (_GROUP_FILES / "memory", "memory.limit_in_bytes") if kinds else (_GROUP_FILES, "memory.max")
+        )
+        inside = mount / path.lstrip("/")
+        for folder in (inside, *inside.parents):
+            with suppress(OSError, ValueError):  # "max", or a group that is not to be seen from in here
+                yield float(int((folder / name).read_text()))
+            if folder == mount:
+                break
 
 
 def _glibc() -> ctypes.CDLL | None:

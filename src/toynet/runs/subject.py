@@ -120,8 +120,12 @@ def training_images(subject: Subject, device: str) -> TrainingImages:
     part = subject.split.train
     source, rows = source_and_rows(part.images)
     images = torch.from_numpy(source)
+    if mapped.fits(images, device):
+        images = images.to(device)
+    if is_mapped(part.images) and images.device.type == "cpu":
+        mapped.prepare(images)
     return TrainingImages(
-        images=images.to(device) if mapped.fits(images, device) else images,
+        images=images,
         labels=torch.from_numpy(part.labels).to(device),
         standardise=standardiser(subject.card, device),
         rows=None if rows is None else torch.from_numpy(rows).to(device),

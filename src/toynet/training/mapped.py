@@ -7,7 +7,20 @@ time which images the next batch has, the system reads them meanwhile, all at on
 import torch
 from torch import Tensor
 
-from toynet.core.memory import will_need
+from toynet.core.memory import available_bytes, read_singly, will_need
+
+_KEPT_SHARE = 0.5
+"""Of the available memory that images may take before the system can hardly keep them all."""
+
+
+def prepare(images: Tensor) -> None:
+    """Make ready to pick `images` in any order from the file that they are mapped from.
+
+    By default the system reads megabytes around every page, and so has the whole file in memory soon. Where
+    it cannot stay there, each image would be read hundreds of times over: then only what is asked for is.
+    """
+    if images.nbytes > _KEPT_SHARE * available_bytes():
+        read_singly(images.data_ptr(), images.nbytes)
 
 
 def expect(images: Tensor, rows: Tensor) -> None:
