@@ -267,11 +267,13 @@ def test_a_claim_that_is_begun_again_stays_as_it_was(finished: StudyFolder, tmp_
     assert len((root / "test-reads.jsonl").read_text().splitlines()) == 1
 
 
-def test_no_claim_while_the_study_goes_on(finished: StudyFolder, tmp_path: Path):
+@pytest.mark.parametrize("short", ["control", "flip"])
+def test_no_claim_while_the_study_goes_on(finished: StudyFolder, tmp_path: Path, short: str):
     study = StudyFolder(tmp_path / "tiny")
     shutil.copytree(finished.path, study.path)
     lines = study.ledger.path.read_text().splitlines(keepends=True)
-    study.ledger.path.write_text("".join(lines[:-1]))
+    last = max(number for number, line in enumerate(lines) if f'"arm":"{short}"' in line)
+    study.ledger.path.write_text("".join(lines[:last] + lines[last + 1 :]))
     with pytest.raises(UsageError, match="study tiny has not ended for flip"):
         final(study, "flip")
     with pytest.raises(UsageError, match="a claim needs two at least, got 1"):

@@ -71,7 +71,7 @@ def _check_ended(account: Account, variant: str) -> None:
     if arm.against is None:
         told = ", ".join(one.name for one in account.plan.arms if one.against is not None)
         raise UsageError(f"{variant} is the control of study {account.name}; choose one of {told}")
-    if not account.entries or variant in account.findings.running:
+    if not account.entries or {variant, arm.against} & set(account.findings.running):
         raise UsageError(f"study {account.name} has not ended for {variant}; a final claim comes after that")
 
 
