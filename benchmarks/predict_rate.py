@@ -27,7 +27,7 @@ from toynet.core.environment import busy_cores, describe
 from toynet.data.sources import load
 from toynet.data.spec import DataSpec
 
-FEW, MANY, ROUNDS = 2_000, 10_000, 5
+FEW, MANY, ROUNDS = 2_000, 10_000, 3
 MODELS = {
     "quick": {},
     "toynet14, widths 16 to 128": {"model.name": "toynet14", "model.widths": [16, 32, 64, 128]},

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toynet import api
+import toynet
 from toynet.core.environment import describe
 from toynet.core.files import canonical_json
 from toynet.core.reporter import Silent
@@ -64,7 +64,7 @@ def main() -> None:
             "page": {
                 "study": asked.study.name,
                 "runs": len(list((asked.study / "runs").iterdir())),
-                "written_s": timed(lambda: api.report([asked.study], output=root / "page.html")),
+                "written_s": timed(lambda: toynet.report([asked.study], output=root / "page.html")),
             },
         }
     about = {

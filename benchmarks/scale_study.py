@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from tiny_study import toml
 
-from toynet import api
+import toynet
 from toynet.core.environment import describe
 from toynet.studies import design
 from toynet.studies.conduct import conduct
@@ -97,7 +97,7 @@ def with_runs(path: Path, runs: int) -> dict[str, Any]:
     }
     whole = timed(folder.account)
     found["analyse_s"] = round(max(0.0, whole - found["read_s"]), 2)
-    found["page_s"] = round(timed(lambda: api.report([path], output=path / "page.html")), 2)
+    found["page_s"] = round(timed(lambda: toynet.report([path], output=path / "page.html")), 2)
     found["page_mib"] = round((path / "page.html").stat().st_size / 2**20, 1)
     found["peak_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
     return found

@@ -11,31 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toynet import stats
-    from toynet.api import (
-        Answer,
-        Cluster,
-        Evaluation,
-        Run,
-        bench,
-        compare,
-        diagnose,
-        evaluate,
-        export,
-        final,
-        load,
-        open_run,
-        predict,
-        preview,
-        rehearse,
-        report,
-        study,
-        train,
-    )
+    from toynet.api.benching import bench
+    from toynet.api.diagnosis import diagnose
+    from toynet.api.evaluation import Evaluation, evaluate
+    from toynet.api.exports import export
+    from toynet.api.pages import report
+    from toynet.api.pictures import Answer, load, predict
+    from toynet.api.previews import preview
+    from toynet.api.run import Run, open_run
+    from toynet.api.studies import compare, final, rehearse, study
+    from toynet.api.training import train
     from toynet.core.errors import ToyNetError
     from toynet.exporting.records import Export
     from toynet.runs.classifier import Classifier, Prediction
     from toynet.runs.recipe import Recipe
     from toynet.speed.records import BenchResult
+    from toynet.studies.cluster import Cluster
     from toynet.studies.folder import Account
 
 __all__ = [
@@ -67,25 +58,43 @@ __all__ = [
     "train",
 ]
 
-_ROOMS = {"stats"}
 _HOMES = {
-    "Account": "toynet.studies.folder",
-    "BenchResult": "toynet.speed.records",
-    "Classifier": "toynet.runs.classifier",
-    "Export": "toynet.exporting.records",
-    "Prediction": "toynet.runs.classifier",
-    "Recipe": "toynet.runs.recipe",
-    "ToyNetError": "toynet.core.errors",
+    "Account": "studies.folder",
+    "Answer": "api.pictures",
+    "BenchResult": "speed.records",
+    "Classifier": "runs.classifier",
+    "Cluster": "studies.cluster",
+    "Evaluation": "api.evaluation",
+    "Export": "exporting.records",
+    "Prediction": "runs.classifier",
+    "Recipe": "runs.recipe",
+    "Run": "api.run",
+    "ToyNetError": "core.errors",
+    "bench": "api.benching",
+    "compare": "api.studies",
+    "diagnose": "api.diagnosis",
+    "evaluate": "api.evaluation",
+    "export": "api.exports",
+    "final": "api.studies",
+    "load": "api.pictures",
+    "open_run": "api.run",
+    "predict": "api.pictures",
+    "preview": "api.previews",
+    "rehearse": "api.studies",
+    "report": "api.pages",
+    "stats": "",
+    "study": "api.studies",
+    "train": "api.training",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `toynet --help` need not wait for torch."""
-    if name not in __all__:
+    """Import on first use and no more than that: `toynet --help` need not wait for torch."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'toynet' has no attribute {name!r}")
-    if name in _ROOMS:
+    if not _HOMES[name]:
         return import_module(f"toynet.{name}")
-    return getattr(import_module(_HOMES.get(name, "toynet.api")), name)
+    return getattr(import_module(f"toynet.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

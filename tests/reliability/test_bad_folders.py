@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 
-import toynet
+import toynet.api.training
 from reliability import tiny
 from toynet.core.errors import CheckpointError, ToyNetError, UsageError
 from toynet.training import checkpoints
@@ -19,7 +19,7 @@ from toynet.training import checkpoints
 @pytest.fixture(scope="module", autouse=True)
 def no_pictures() -> Iterator[None]:
     """They take longer than the runs, and none is looked at here."""
-    with patch.object(toynet.api.runs, "draw_run", lambda folder: None):
+    with patch.object(toynet.api.training, "_illustrate", lambda folder: None):
         yield
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiny_study import toml
 
-from toynet import api
+import toynet
 from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.locks import folder_lock
 from toynet.runs import reads
@@ -176,7 +176,7 @@ def test_a_bare_resume_goes_on_with_what_was_begun(finished: StudyFolder, tmp_pa
     conduct(spec(seeds=3), copy.path, jobs=2, resume=True)
     file = tmp_path / "tiny.toml"
     file.write_text(toml())
-    found = api.study(str(file), resume=True, root=tmp_path)
+    found = toynet.study(str(file), resume=True, root=tmp_path)
     assert found.plan.spec.seeds == 3
     assert len(found.entries) == 6
 

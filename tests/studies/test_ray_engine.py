@@ -16,7 +16,7 @@ import pytest
 from processes import alive, descendants, holder
 from tiny_study import toml
 
-from toynet import api
+import toynet
 from toynet.core.errors import ToyNetError, UsageError
 from toynet.studies import cluster as cluster_room
 from toynet.studies.cluster import Cluster
@@ -51,7 +51,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(spec: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """The study as processes of this machine make it, one thread a run."""
     root = tmp_path_factory.mktemp("local")
-    return StudyFolder(api.study(str(spec), jobs=os.cpu_count(), root=root).path)
+    return StudyFolder(toynet.study(str(spec), jobs=os.cpu_count(), root=root).path)
 
 
 def lines(folder: StudyFolder) -> list[dict]:
@@ -88,7 +88,7 @@ def test_a_study_on_ray_is_the_study_as_here_and_a_killed_run_goes_on(
     address: str, spec: Path, local: StudyFolder, tmp_path: Path
 ):
     killer = Killer()
-    found = api.study(str(spec), cluster=Cluster(address=address), root=tmp_path, audience=killer)
+    found = toynet.study(str(spec), cluster=Cluster(address=address), root=tmp_path, audience=killer)
     there = StudyFolder(found.path)
     assert killer.killed is not None
     assert sorted(killer.begun) == sorted([*scores(local), killer.killed]), "one was begun twice"
@@ -120,7 +120,7 @@ def test_a_study_that_is_interrupted_on_ray_goes_on_here(
     assert told.strip().splitlines()[-1] == "error: stopped; every run is saved, go on with --resume"
     begun = {run.name: (run / "recipe.toml").stat().st_mtime_ns for run in folder.runs.iterdir()}
     assert begun
-    api.study(str(spec), jobs=os.cpu_count(), resume=True, root=tmp_path)
+    toynet.study(str(spec), jobs=os.cpu_count(), resume=True, root=tmp_path)
     assert scores(folder) == scores(local)
     assert {name: (folder.runs / name / "recipe.toml").stat().st_mtime_ns for name in begun} == begun
 
@@ -174,7 +174,7 @@ def test_other_sources_on_a_node_are_refused_by_name(
     monkeypatch.setattr(ray_engine, "code_fingerprint", lambda: "toynet 9.9.9 (sources 0)")
     told = rf"node {socket.gethostname()} has toynet \d\S+ \(sources \w+\), but .* planned by toynet 9.9.9"
     with pytest.raises(ToyNetError, match=told):
-        api.study(str(spec), cluster=Cluster(address=address), jobs=1, root=tmp_path)
+        toynet.study(str(spec), cluster=Cluster(address=address), jobs=1, root=tmp_path)
     assert StudyFolder(tmp_path / "tiny").ledger.entries() == {}
 
 
@@ -196,15 +196,15 @@ def test_a_folder_that_the_nodes_do_not_see_is_told(address: str, tmp_path: Path
 
 def test_a_run_that_no_node_has_room_for_is_told(address: str, spec: Path, tmp_path: Path):
     with pytest.raises(ToyNetError, match="no node of the Ray cluster has 64 CPUs and 0 GPUs for a run"):
-        api.study(str(spec), cluster=Cluster(address=address, cpus_per_run=64), root=tmp_path)
+        toynet.study(str(spec), cluster=Cluster(address=address, cpus_per_run=64), root=tmp_path)
     with pytest.raises(ToyNetError, match=r"no node of the Ray cluster has 1 CPUs and 0\.5 GPUs for a run"):
-        api.study(str(spec), cluster=Cluster(address=address, gpus_per_run=0.5), root=tmp_path)
+        toynet.study(str(spec), cluster=Cluster(address=address, gpus_per_run=0.5), root=tmp_path)
     assert not list(tmp_path.glob("tiny*")), "nothing is written before the cluster is known to do"
 
 
 def test_threads_of_a_study_that_has_begun_are_kept(spec: Path, local: StudyFolder):
     with pytest.raises(UsageError, match="was begun with 1 threads a run, and keeps them"):
-        api.study(str(spec), cluster=Cluster(cpus_per_run=2), resume=True, root=local.path.parent)
+        toynet.study(str(spec), cluster=Cluster(cpus_per_run=2), resume=True, root=local.path.parent)
 
 
 @pytest.mark.parametrize(
@@ -225,14 +225,14 @@ def test_an_address_that_does_not_answer_is_one_line(
         ports = {"silent": silent.getsockname()[1], "closed": closed.getsockname()[1]}
         closed.close()
         with pytest.raises(ToyNetError, match=told):
-            api.study(str(spec), cluster=Cluster(address=address.format(**ports)), root=tmp_path)
+            toynet.study(str(spec), cluster=Cluster(address=address.format(**ports)), root=tmp_path)
     assert not list(tmp_path.glob("tiny*"))
 
 
 def test_without_ray_the_extra_is_named(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ToyNetError, match=r"needs Ray: pip install 'toynet-lab\[ray\]'"):
-        api.study(str(spec), cluster=Cluster(), root=tmp_path)
+        toynet.study(str(spec), cluster=Cluster(), root=tmp_path)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from toynet.api.runs import Run, open_run
+from toynet.api.run import Run, open_run
 from toynet.core import places
 from toynet.core.errors import UsageError
 from toynet.core.memory import keep_freed_memory

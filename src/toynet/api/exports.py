@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from toynet.api.runs import Run, open_run
+from toynet.api.run import Run, open_run
 from toynet.core.errors import UsageError
 from toynet.core.memory import keep_freed_memory
 from toynet.core.reporter import Reporter, Silent

@@ -1,27 +1,29 @@
 """The verbs about pictures: load a trained model, classify files with it, show where it looked."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toynet.api.runs import Run, open_run
+from toynet.api.run import Run, open_run
 from toynet.core.errors import DataError, ToyNetError, UsageError
 from toynet.core.files import write_atomic_with
 from toynet.core.reporter import Reporter, Silent
 from toynet.data.pictures import PictureFile, find_pictures
 from toynet.data.pixels import read_pixels
 from toynet.exporting import torch_file
-from toynet.reporting.heat import side_by_side
 from toynet.runs import trained
 from toynet.runs.classifier import Classifier, Guess, Prediction, load_classifier
 
 _BATCH = 256
 _SHOWN_PX = 256
+_LARGE_BYTES = 2**15
+
+_Read = NDArray[np.uint8] | DataError
+"""A picture's pixels, or why there are none."""
 
 
 @dataclass(frozen=True)
@@ -89,52 +91,59 @@ def _answers(
 ) -> Iterator[Answer]:
     reporter.begin("predict", len(pictures), "images")
     taken: set[str] = set()
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-
-        def read(start: int) -> list["Future[NDArray[np.uint8]]"]:
-            chosen = pictures[start : start + _BATCH]
-            return [pool.submit(classifier.read, picture.opened()) for picture in chosen]
-
-        coming = read(0)
-        # One batch is read while the one before it is classified.
+    with ThreadPoolExecutor() as pool:
+        # Reading ahead would take cores from the network, whose threads wait for one another.
         for start in range(0, len(pictures), _BATCH):
-            reading, coming = coming, read(start + _BATCH)
-            for place, answer in enumerate(_classify(classifier, reading, top), start):
-                picture = pictures[place]
+            batch = pictures[start : start + _BATCH]
+            read = _read(classifier, batch, pool)
+            for picture, pixels, answer in zip(batch, read, _classify(classifier, read, top), strict=True):
                 answer = replace(answer, source=picture.source)
-                if explain is not None and not answer.error:
+                if explain is not None and not isinstance(pixels, DataError):
                     path = explain / _free_name(picture.stem, taken)
-                    _explain(classifier, picture, reading[place - start].result(), answer.top[0].label, path)
+                    _explain(classifier, picture, pixels, answer.top[0].label, path)
                     answer = replace(answer, explanation=path)
                 yield answer
                 reporter.advance(1)
 
 
-def _classify(
-    classifier: Classifier, reading: Sequence["Future[NDArray[np.uint8]]"], top: int
-) -> list[Answer]:
-    """An answer for each, still without its source; those that can be read are classified in one batch."""
-    errors = [_fault(one.exception()) for one in reading]
-    pixels = [one.result() for one, error in zip(reading, errors, strict=True) if not error]
-    rows = iter(classifier.probabilities(np.stack(pixels)) if pixels else ())
+def _read(classifier: Classifier, batch: Sequence[PictureFile], pool: Executor) -> list[_Read]:
+    """Large pictures are read by threads; with small ones these would mostly wait for Python's lock."""
+    large = {
+        place: pool.submit(_read_one, classifier, picture)
+        for place, picture in enumerate(batch)
+        if picture.size_bytes > _LARGE_BYTES
+    }
     return [
-        Answer("", error=error)
-        if error
-        else Answer("", tuple(Prediction(classifier.classes, next(rows)).top(top)))
-        for error in errors
+        large[place].result() if place in large else _read_one(classifier, picture)
+        for place, picture in enumerate(batch)
     ]
 
 
-def _fault(error: BaseException | None) -> str | None:
-    if error is None or isinstance(error, DataError):
-        return str(error) if error else None
-    raise error
+def _read_one(classifier: Classifier, picture: PictureFile) -> _Read:
+    try:
+        return classifier.read(picture.opened())
+    except DataError as error:
+        return error
+
+
+def _classify(classifier: Classifier, read: Sequence[_Read], top: int) -> list[Answer]:
+    """An answer for each, still without its source; those that could be read are classified in one batch."""
+    pixels = [one for one in read if not isinstance(one, DataError)]
+    rows = iter(classifier.probabilities(np.stack(pixels)) if pixels else ())
+    return [
+        Answer("", error=str(one))
+        if isinstance(one, DataError)
+        else Answer("", tuple(Prediction(classifier.classes, next(rows)).top(top)))
+        for one in read
+    ]
 
 
 def _explain(
     classifier: Classifier, picture: PictureFile, pixels: NDArray[np.uint8], label: str, path: Path
 ) -> None:
     """Write the picture, larger than the model sees it, beside the heat map of `label`."""
+    from toynet.reporting.heat import side_by_side  # loads matplotlib, which answers alone need not wait for
+
     heat = classifier.explain(pixels[np.newaxis], np.array([classifier.classes.index(label)]))[0]
     tall, wide, _ = classifier.image_shape
     scale = _SHOWN_PX / max(tall, wide)

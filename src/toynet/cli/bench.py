@@ -33,11 +33,11 @@ def bench(
 ) -> None:
     """Measure this machine's limit, a recipe's rate against it, and where a step's time goes."""
     changes = options.overrides(set_)
-    from toynet import api
+    import toynet
     from toynet.cli.progress import TerminalReporter
 
     with TerminalReporter() as reporter:
-        found = api.bench(
+        found = toynet.bench(
             recipe,
             data=data,
             overrides=changes,

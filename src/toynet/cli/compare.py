@@ -27,11 +27,11 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Compare runs that are there: those that differ in the seed only are replicates of one arm."""
-    from toynet import api
+    import toynet
     from toynet.cli.verdicts import print_account
     from toynet.reporting.subject import write_comparison
 
-    found = api.compare(runs, margin=margin, unequal=unequal or ())
+    found = toynet.compare(runs, margin=margin, unequal=unequal or ())
     page = None
     if output is not None:
         costs = [word for cost in unequal or () for word in ("--unequal", cost)]

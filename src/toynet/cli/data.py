@@ -83,11 +83,11 @@ def preview(
     data_root: options.DataRoot = None,
 ) -> None:
     """One image augmented many ways, before and after standardising, as a PNG."""
-    from toynet import api
+    import toynet
     from toynet.cli.progress import TerminalReporter
 
     with TerminalReporter() as reporter:
-        path = api.preview(
+        path = toynet.preview(
             recipe,
             output,
             data=data,

@@ -9,10 +9,10 @@ EXAMPLE = "Example:  toynet diagnose my-run"
 
 def diagnose(run: options.RunName, json: options.Json = False) -> None:
     """Read a run's curves as the report's authors did: what stands out, and the one change to try next."""
-    from toynet import api
+    import toynet
 
-    opened = api.open_run(run)
-    findings = api.diagnose(opened)
+    opened = toynet.open_run(run)
+    findings = toynet.diagnose(opened)
     if json:
         from json import dumps
 

@@ -29,11 +29,11 @@ def evaluate(
 ) -> None:
     """Score a run's model, or weights of Keras: accuracy, loss, calibration, and every class."""
     changes = options.overrides(set_) | ({} if data is None else {"data.name": data})
-    from toynet import api
+    import toynet
     from toynet.cli.progress import TerminalReporter
 
     with TerminalReporter() as reporter:
-        found = api.evaluate(
+        found = toynet.evaluate(
             run,
             split,
             which=checkpoint,

@@ -38,11 +38,11 @@ def export(
     json: options.Json = False,
 ) -> None:
     """Write a run's model for others, checked against the original, with a model card."""
-    from toynet import api
+    import toynet
     from toynet.cli.progress import TerminalReporter
 
     with TerminalReporter() as reporter:
-        found = api.export(
+        found = toynet.export(
             run,
             format,
             output,

@@ -26,13 +26,13 @@ def final(
     json: options.Json = False,
 ) -> None:
     """Train a study's chosen variant and its control on fresh seeds, and score both on the test images."""
-    from toynet import api
+    import toynet
     from toynet.cli.study_progress import StudyReporter
     from toynet.cli.verdicts import print_account
 
     cluster = options.cluster(engine, address, cpus_per_run, gpus_per_run)
     with StudyReporter() as reporter:
-        found = api.final(
+        found = toynet.final(
             study,
             variant,
             seeds=seeds,
@@ -43,4 +43,4 @@ def final(
             audience=reporter,
         )
     assert found.path is not None
-    print_account(found, api.report(found.path), json=json)
+    print_account(found, toynet.report(found.path), json=json)

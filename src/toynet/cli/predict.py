@@ -31,12 +31,14 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each image.")] = False,
 ) -> None:
     """Classify pictures with a run's model."""
-    from toynet import api
+    import toynet
     from toynet.cli.progress import TerminalReporter
 
     failed = 0
     with TerminalReporter() as reporter:
-        for answer in api.predict(run, images, top=top, explain=explain, which=checkpoint, reporter=reporter):
+        for answer in toynet.predict(
+            run, images, top=top, explain=explain, which=checkpoint, reporter=reporter
+        ):
             failed += answer.error is not None
             if json:
                 print(_line(answer))

@@ -32,14 +32,14 @@ def study(
     json: options.Json = False,
 ) -> None:
     """Train variants beside a control with the same seeds, and say which of them help."""
-    from toynet import api
+    import toynet
     from toynet.cli.study_progress import StudyReporter
     from toynet.cli.verdicts import print_account
 
     cluster = options.cluster(engine, address, cpus_per_run, gpus_per_run)
     with StudyReporter() as reporter:
         if dry_run:
-            ahead = api.rehearse(
+            ahead = toynet.rehearse(
                 study,
                 seeds=_seeds(seeds),
                 jobs=jobs,
@@ -52,7 +52,7 @@ def study(
             if json:
                 print(ahead.model_dump_json(indent=2))
             return
-        found = api.study(
+        found = toynet.study(
             study,
             seeds=_seeds(seeds),
             jobs=jobs,
@@ -64,7 +64,7 @@ def study(
             audience=reporter,
         )
     assert found.path is not None
-    print_account(found, api.report(found.path), json=json)
+    print_account(found, toynet.report(found.path), json=json)
 
 
 def _seeds(text: str | None) -> int | str | None:

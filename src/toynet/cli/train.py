@@ -37,11 +37,11 @@ def train(
 ) -> None:
     """Train a recipe into a run folder, evaluate it, and draw its curves."""
     changes = options.overrides(set_)
-    from toynet import api
+    import toynet
     from toynet.cli.progress import TerminalReporter
 
     with TerminalReporter() as reporter:
-        run = api.train(
+        run = toynet.train(
             recipe,
             data=data,
             seed=seed,

@@ -29,6 +29,16 @@ class PictureFile:
         """The name without folders and ending."""
         return "stdin" if self.content is not None else Path(self.source).stem
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the content as it is stored; 0 where that cannot be told."""
+        if self.content is not None:
+            return len(self.content)
+        try:
+            return Path(self.source).stat().st_size
+        except OSError:
+            return 0
+
     def opened(self) -> Path | IO[bytes]:
         """What `data.pixels.read_pixels` reads, as often as it likes."""
         return Path(self.source) if self.content is None else io.BytesIO(self.content)

@@ -8,7 +8,7 @@ from toynet.core.errors import CheckpointError
 from toynet.runs import subject
 from toynet.runs.folder import RunFolder
 from toynet.training import checkpoints, precision
-from toynet.training.learner import Learner
+from toynet.training.learner import take_weights
 from toynet.training.setup import prepare, stated
 
 Which = Literal["last", "best"]
@@ -25,14 +25,11 @@ def load_plain(folder: RunFolder, which: Which = "last") -> nn.Module:
         path = checkpoints.best(folder.checkpoints)
         if path is None:
             raise CheckpointError(f"run {folder.name} has no best checkpoint")
-        parts, state = checkpoints.load(path)
+        parts, _ = checkpoints.load(path)
     else:
-        parts, state, _ = checkpoints.load_latest(folder.checkpoints)
+        parts, _, _ = checkpoints.load_latest(folder.checkpoints)
     model = subject.build_model(recipe, folder.card())
-    learner = Learner.fresh(model, recipe.optim, recipe.train)
-    learner.restore(parts, state)
-    if learner.average is not None:
-        learner.average.write_into(model)
+    take_weights(model, parts, recipe.train)
     return model
 
 

@@ -71,6 +71,18 @@ class Learner:
         return told
 
 
+def take_weights(model: nn.Module, parts: Parts, train: TrainSpec) -> None:
+    """Bring `model` to its saved weights, averaged ones where `train` keeps an average, to be used only.
+
+    Raises `CheckpointError` on any missing or misshapen.
+    """
+    _copy_all(dict(model.state_dict()), parts["model"], "model")
+    if train.ema:
+        average = WeightAverage(model, train.ema)
+        _copy_all(average.tensors, parts.get("average", {}), "average")
+        average.write_into(model)
+
+
 def _if_allowed(allow_inexact: bool, error: CheckpointError, told: str) -> str:
     if not allow_inexact:
         raise error
