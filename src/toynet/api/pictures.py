@@ -21,7 +21,7 @@ from toynet.runs.classifier import Classifier, Guess, Prediction, load_classifie
 _BATCH = 256
 _SHOWN_PX = 256
 _LARGE_BYTES = 2**15
-"""Of a file, from which on decoding it takes longer than handing it to a thread."""
+"""Of a file, from which on a thread reads it."""
 
 _Read = NDArray[np.uint8] | DataError
 """A picture's pixels, or why there are none."""
