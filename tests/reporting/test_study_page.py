@@ -287,14 +287,14 @@ def test_the_study_file_on_the_page_is_the_study():
         assert StudySpec.from_table(wanted.name, tomllib.loads(reproduction.study_file(wanted))) == wanted
 
 
-def test_ten_arms_and_twenty_seeds_take_less_than_ten_seconds(place: Path):
+def test_ten_arms_and_twenty_seeds_take_less_than_ten_seconds_of_processor(place: Path):
     variants = {f"smoothing_{k}": {"loss.label_smoothing": 0.02 * k} for k in range(1, 10)}
     account = invented.study(
         place, invented.spec("wide", seeds=20, variant=variants), {}, seeds=20, images=1000
     )
-    begun = time.perf_counter()
+    begun = time.process_time()
     page = study_page(account)
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
     assert page.html.count('<svg class="plot"') == 9 * 3
 
 

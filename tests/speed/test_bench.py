@@ -1,6 +1,7 @@
 """`bench` from end to end on a tiny model, and what `train` makes of it."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from toynet.core.reporter import Silent
 from toynet.runs import setups
 from toynet.speed import bench as bench_room
 from toynet.speed import images, search
+from toynet.speed.steps import Stepper
 from toynet.training.remembered import recall
 from toynet.training.setup import on_threads
 
@@ -53,12 +55,23 @@ def test_the_times_of_a_step_add_up(found: toynet.BenchResult):
     step = found.training
     assert [part.name for part in step.parts] == PARTS
     assert sum(part.share for part in step.parts) == pytest.approx(1)
-    assert sum(part.ms.median for part in step.parts) == pytest.approx(step.step_ms.median, rel=0.3)
     assert step.images_per_s.median == pytest.approx(64e3 / step.step_ms.median)
     assert step.images_per_s.lower <= step.images_per_s.median <= step.images_per_s.upper
-    assert step.ms("forward") > 0
-    assert step.ms("backward") > 0
+    ms = {part.name: part.ms.median for part in step.parts}
+    assert 0 < max(ms["forward"], ms["backward"]) < step.passes_ms.median < step.step_ms.median
     assert step.steps >= 5
+
+
+def test_the_parts_of_a_step_are_all_of_it():
+    plain = {"train.precision": "fp32", "train.kernels": "direct", "train.memory_format": "channels_last"}
+    recipe = toynet.Recipe.load("quick", {**TINY, **plain})
+    stepper = Stepper(recipe, images.card(recipe.data, None, Silent()))
+    missed = []
+    for _ in range(8):
+        started = time.perf_counter()
+        ms = stepper.step()
+        missed.append((time.perf_counter() - started) * 1e3 - sum(ms.values()))
+    assert 0 <= min(missed) < 1
 
 
 def test_what_is_achieved_is_useful_arithmetic_against_the_limit(found: toynet.BenchResult):

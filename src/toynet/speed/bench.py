@@ -95,7 +95,7 @@ def _achieved(
     batch = _PASSES * gflop * trained.batch_size
     rates = {
         "training step": batch / trained.step_ms.median * 1e3,
-        "forward and backward": batch / trained.ms("forward", "backward") * 1e3,
+        "forward and backward": batch / trained.passes_ms.median * 1e3,
         "convolutions alone": convolved,
         "evaluation": gflop * answered.views * answered.images_per_s.median,
     }

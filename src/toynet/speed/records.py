@@ -72,14 +72,13 @@ class Training(Record):
     micro_batch: int | None
     steps: int
     step_ms: Spread
+    passes_ms: Spread
+    """Forward and backward of a step together, from the same steps as `step_ms`."""
+
     images_per_s: Spread
     parts: tuple[Part, ...]
     peak_resident_mib: float
     """The most memory that the process occupied meanwhile; since its start, where the system cannot tell."""
-
-    def ms(self, *names: str) -> float:
-        """The median milliseconds of the parts so called, added up."""
-        return sum(part.ms.median for part in self.parts if part.name in names)
 
 
 class Inference(Record):

@@ -43,6 +43,7 @@ def training(recipe: Recipe, card: DataCard, seconds: float) -> Training:
         micro_batch=recipe.train.micro_batch,
         steps=len(found),
         step_ms=total,
+        passes_ms=Spread.of([ms["forward"] + ms["backward"] for ms in found]),
         images_per_s=Spread(
             median=per_ms / total.median, lower=per_ms / total.upper, upper=per_ms / total.lower
         ),
