@@ -55,7 +55,7 @@ def test_digest_moments_and_file_are_those_of_the_copy(
     rows, copy = (image_set(images) for images in (Rows(SOURCE, PICKED), SOURCE[PICKED]))
     assert len(list(room.chunks(rows.images))) == 5
     assert rows.digest == copy.digest
-    np.testing.assert_array_equal(rows.total_moments(), copy.total_moments())
+    np.testing.assert_array_equal(rows.image_moments(), copy.image_moments())
     with (tmp_path / "a.npy").open("wb") as file:
         room.write_array(file, rows.images)
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), copy.images)
@@ -99,7 +99,7 @@ def test_moments_are_whole_numbers_image_by_image() -> None:
 def test_known_moments_follow_the_images_that_are_taken() -> None:
     known = ImageSet(SOURCE, np.arange(50) % 2, CLASSES, image_moments(SOURCE))
     np.testing.assert_array_equal(
-        known.take(PICKED).total_moments(), image_set(SOURCE[PICKED]).total_moments()
+        known.take(PICKED).image_moments(), image_set(SOURCE[PICKED]).image_moments()
     )
 
 

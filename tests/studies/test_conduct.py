@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,22 +33,7 @@ from toynet.studies.schedule import carry_out
 from toynet.studies.spec import StudySpec
 from toynet.training import checkpoints
 
-TINY = {
-    "question": "Does it hurt?",
-    "recipe": "quick",
-    "seeds": 2,
-    "margin": 0.5,
-    "set": {
-        "data.name": "glyphs:300",
-        "model.widths": [4, 4, 4, 4],
-        "train.epochs": 2,
-        "train.batch_size": 50,
-        "train.precision": "fp32",
-        "train.kernels": "direct",
-        "train.memory_format": "channels_last",
-    },
-    "variant": {"flip": {"augment.flip": "random"}},
-}
+TINY = tomllib.loads(toml())
 
 
 def spec(**changes: object) -> StudySpec:

@@ -20,6 +20,7 @@ def study(
     study: str,
     *,
     seeds: int | str | None = None,
+    vary_split: bool | None = None,
     jobs: int | None = None,
     cluster: Cluster | None = None,
     name: str | None = None,
@@ -31,12 +32,12 @@ def study(
 ) -> Account:
     """Carry out a study, by name or TOML path, in a folder below `root` (`$TOYNET_STUDIES`, else ./studies).
 
-    `seeds` and `data` take the place of the file's; with `resume`, those that it was begun with hold. `jobs`
-    runs go on at once, by default one for each core, in processes of their own: call it below
+    `seeds`, `vary_split` and `data` take the place of the file's; with `resume`, those that it was begun with
+    hold. `jobs` runs go on at once, by default one for each core, in processes of their own: call it below
     `if __name__ == "__main__"`; with a `cluster` on its nodes, as many as they have room for.
     Raises `ToyNetError` and its kinds.
     """
-    spec, path = _asked(study, seeds, name, root, data, resume=resume)
+    spec, path = _asked(study, seeds, vary_split, name, root, data, resume=resume)
     return conduct_room.conduct(
         spec,
         path,
@@ -52,6 +53,7 @@ def rehearse(
     study: str,
     *,
     seeds: int | str | None = None,
+    vary_split: bool | None = None,
     jobs: int | None = None,
     cluster: Cluster | None = None,
     name: str | None = None,
@@ -61,7 +63,7 @@ def rehearse(
     audience: Audience | None = None,
 ) -> Outlook:
     """What a study would run, how long it would take, and what it could see. Nothing is run or written."""
-    spec, path = _asked(study, seeds, name, root, data)
+    spec, path = _asked(study, seeds, vary_split, name, root, data)
     return conduct_room.rehearse(
         spec, path, jobs=jobs, cluster=cluster, data_root=data_root, audience=audience
     )
@@ -122,6 +124,7 @@ def compare(
 def _asked(
     study: str,
     seeds: int | str | None,
+    vary_split: bool | None,
     name: str | None,
     root: Path | None,
     data: str | None,
@@ -135,8 +138,9 @@ def _asked(
     if resume and begun.ledger.plans():
         last = begun.plans()[-1].spec
         seeds = last.seeds if seeds is None else seeds
+        vary_split = last.vary_split if vary_split is None else vary_split
         data = last.everywhere.get("data.name") if data is None else data
-    return StudySpec.load(study, {"seeds": seeds}).on_data(data), path
+    return StudySpec.load(study, {"seeds": seeds, "vary_split": vary_split}).on_data(data), path
 
 
 def _checked(label: str, study: str, name: str | None) -> str:

@@ -15,6 +15,14 @@ def study(
         str | None,
         typer.Option(metavar="N|auto|open-ended", help="Instead of the file's.", show_default=False),
     ] = None,
+    vary_split: Annotated[
+        bool | None,
+        typer.Option(
+            "--vary-split/--one-split",
+            help="Set other images apart to validate on for each seed.",
+            show_default="as in the file",
+        ),
+    ] = None,
     jobs: options.Jobs = None,
     engine: options.Engine = "local",
     address: options.Address = None,
@@ -42,6 +50,7 @@ def study(
             ahead = toynet.rehearse(
                 study,
                 seeds=_seeds(seeds),
+                vary_split=vary_split,
                 jobs=jobs,
                 cluster=cluster,
                 name=name,
@@ -55,6 +64,7 @@ def study(
         found = toynet.study(
             study,
             seeds=_seeds(seeds),
+            vary_split=vary_split,
             jobs=jobs,
             cluster=cluster,
             name=name,

@@ -135,17 +135,12 @@ class ImageSet:
         hasher.update(np.ascontiguousarray(self.labels).data)
         return hasher.hexdigest()
 
-    def total_moments(self) -> NDArray[np.int64]:
-        """Sum and sum of squares of all pixels, (2, C)."""
-        total = np.zeros((2, self.images.shape[3]), np.int64)
-        known = (
-            (image_moments(chunk) for chunk in chunks(self.images))
-            if self.moments is None
-            else [self.moments]
-        )
-        for moments in known:
-            total += moments.sum(axis=0)
-        return total
+    def image_moments(self) -> NDArray[np.int64]:
+        """Sum and sum of squares of each image's pixels, (N, 2, C)."""
+        if self.moments is not None:
+            return self.moments
+        found = [image_moments(chunk) for chunk in chunks(self.images)]
+        return np.concatenate(found) if found else np.zeros((0, 2, self.images.shape[3]), np.int64)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def channel_statistics(part: ImageSet) -> tuple[NDArray[np.float32], NDArray[np.
     Exact: from sums of whole numbers. A constant channel has deviation 1.
     """
     height, width = part.images.shape[1:3]
-    return mean_and_deviation(part.total_moments(), len(part) * height * width)
+    return mean_and_deviation(part.image_moments().sum(axis=0), len(part) * height * width)
 
 
 def _stratified(labels: NDArray[np.int64], part: float, seed: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from toynet.studies.spec import StudySpec
 def study_file(spec: StudySpec) -> str:
     """The TOML that `StudySpec.load` reads as this spec."""
     table: dict[str, Any] = {"question": spec.question, "recipe": spec.recipe, "seeds": spec.seeds}
-    for key in ("first_seed", "metric", "margin", "unequal", "chain"):
+    for key in ("first_seed", "vary_split", "metric", "margin", "budget", "unequal", "chain"):
         value, usual = getattr(spec, key), StudySpec.model_fields[key].default
         if value != usual:
             table[key] = list(value) if isinstance(value, tuple) else value

@@ -70,6 +70,10 @@ _CAUTIONS = {  # code: title, and what to do about it
         "The best epoch is scored",
         'Take metric = "val_accuracy", the score of the last epoch, for any claim.',
     ),
+    "varied-split": (
+        "The split varies with the seed",
+        "Nothing needs doing: what follows single images over seeds (floor, new images) is left out.",
+    ),
     "mixed-machines": (
         "Machines or versions are mixed",
         "Repeat these seeds on one machine; until then a difference may be the machine's.",

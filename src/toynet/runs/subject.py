@@ -16,6 +16,7 @@ from toynet.core.reporter import Reporter
 from toynet.data import sources, splits
 from toynet.data.balance import UNEVEN, balance
 from toynet.data.images import Dataset, ImageSet, is_mapped, source_and_rows
+from toynet.data.spec import DataSpec
 from toynet.data.splits import Split
 from toynet.evaluation import metrics, predict
 from toynet.models import catalog
@@ -44,7 +45,12 @@ def read(recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Subject:
     """Load the images of `recipe` and set validation apart; statistics come from the training part only."""
     dataset = sources.load(recipe.data, data_root, reporter)
     check_crop(recipe, dataset.image_shape)
-    parts = splits.split(dataset, recipe.data)
+    return divide(dataset, recipe.data)
+
+
+def divide(dataset: Dataset, spec: DataSpec) -> Subject:
+    """Set validation apart as `spec` says. Raises `DataError` where that cannot be."""
+    parts = splits.split(dataset, spec)
     mean, std = splits.channel_statistics(parts.train)
     card = DataCard(
         name=dataset.name,

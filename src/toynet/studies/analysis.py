@@ -199,10 +199,15 @@ def _compare(plan: Plan, control: str, variants: Sequence[str], entries: Entries
         control=control,
         plan=plan_of(spec),
         margin=spec.margin,
-        correct=_correctness(seeds, entries) if spec.metric != "best_val_accuracy" else None,
+        correct=_correctness(seeds, entries) if _on_the_same_images(spec) else None,
         chance=100 / plan.classes,
         family=family(plan),
     )
+
+
+def _on_the_same_images(spec: StudySpec) -> bool:
+    """Whether an image's answers can be followed over seeds: at a fixed epoch, and for the same images."""
+    return spec.metric == "test_accuracy" or (spec.metric == "val_accuracy" and not spec.vary_split)
 
 
 def _correctness(seeds: Mapping[str, Sequence[int]], entries: Entries) -> dict[str, NDArray[np.bool_]]:

@@ -29,6 +29,7 @@ def cautions(plan: Plan, entries: Entries, earlier: Sequence[Plan]) -> tuple[Cau
         *_joint(plan.arms),
         *_evaluation(plan.arms),
         *_metric(plan.spec),
+        *_split(plan.spec),
         *_machines(entries),
         *_sizes(plan),
         *_time(plan, entries),
@@ -96,6 +97,14 @@ def _metric(spec: StudySpec) -> Iterator[Caution]:
     if spec.metric == "best_val_accuracy":
         text = "the best of a run's epochs is scored, chosen on the images that score it: scores are too high"
         yield Caution(code="best-epoch", text=f"{text}, and more so for restless arms")
+
+
+def _split(spec: StudySpec) -> Iterator[Caution]:
+    if spec.vary_split and spec.metric != "test_accuracy":
+        text = "every seed set other images apart, so the intervals hold for more than one choice of them"
+        yield Caution(
+            code="varied-split", text=f"{text}; training parts overlap, which makes them a little narrow"
+        )
 
 
 def _machines(entries: Entries) -> Iterator[Caution]:

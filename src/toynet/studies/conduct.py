@@ -206,11 +206,11 @@ def _share(folder: StudyFolder, prepared: Prepared) -> dict[str, str]:
     for images in prepared.images.values():
         if id(images) not in places:
             places[id(images)] = folder.path / _IMAGES / str(len(places))
-            sharing.share(images, places[id(images)])
+            sharing.share(images.dataset, places[id(images)])
     return {arm: str(places[id(images)]) for arm, images in prepared.images.items()}
 
 
 def _job(folder: StudyFolder, plan: Plan, arm: str, seed: int, places: Mapping[str, str]) -> Job:
-    recipe = plan.arm(arm).recipe.with_changes({"train.seed": seed})
+    recipe = plan.replicate(arm, seed)
     path = str(folder.run(arm, seed).path)
     return Job(arm=arm, seed=seed, recipe=recipe.to_toml(), path=path, images=places[arm])

@@ -69,14 +69,15 @@ def failed(job: Job, reason: str) -> Entry:
 
 def _train(job: Job) -> Entry:
     from toynet.core.reporter import Silent
-    from toynet.runs import execute
+    from toynet.runs import execute, subject
     from toynet.runs.folder import RunFolder
     from toynet.runs.recipe import Recipe
     from toynet.studies.sharing import open_shared
 
     started, path = time.perf_counter(), Path(job.path)
-    about, quiet, folder = open_shared(Path(job.images)), Silent(), RunFolder(path)
+    quiet, folder = Silent(), RunFolder(path)
     recipe = Recipe.from_table(job.arm, tomllib.loads(job.recipe))
+    about = subject.divide(open_shared(Path(job.images)), recipe.data)
     if (path / "recipe.toml").exists():
         _check_recipe(folder, recipe)
         _wait_until_free(path)

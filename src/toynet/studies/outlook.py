@@ -4,6 +4,7 @@ import statistics
 from bisect import bisect_left
 from itertools import pairwise
 from math import exp, log
+from operator import attrgetter
 
 from toynet.core.errors import ToyNetError
 from toynet.core.records import Record
@@ -99,7 +100,8 @@ def _earlier_spread(folder: StudyFolder, plan: Plan) -> tuple[float, str] | None
 
 def _spread_in(other: StudyFolder, plan: Plan) -> float | None:
     theirs = other.plans()[-1]
-    if theirs.digest != plan.digest or theirs.spec.metric != plan.spec.metric:
+    kind = attrgetter("digest", "spec.metric", "spec.vary_split")
+    if kind(theirs) != kind(plan):
         return None
     for arm in theirs.arms:
         if not design.differences(arm.recipe, plan.control.recipe):

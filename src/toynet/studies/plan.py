@@ -2,6 +2,7 @@
 
 from toynet.core.errors import UsageError, did_you_mean
 from toynet.core.records import Record
+from toynet.runs.recipe import Recipe
 from toynet.studies.design import Arm, Size
 from toynet.studies.spec import StudySpec
 
@@ -23,6 +24,15 @@ class Plan(Record):
     @property
     def control(self) -> Arm:
         return self.arms[0]
+
+    def replicate(self, arm: str, seed: int) -> Recipe:
+        """What the run of `arm` with `seed` trains: the same split for every arm, and for every seed unless
+        the study varies it."""
+        recipe = self.arm(arm).recipe
+        changes = {"train.seed": seed}
+        if self.spec.vary_split:
+            changes["data.split_seed"] = recipe.data.split_seed + seed
+        return recipe.with_changes(changes)
 
     def arm(self, name: str) -> Arm:
         """Raises `UsageError` that names the nearest one."""

@@ -68,11 +68,20 @@ def _check(spec: StudySpec, arm: Arm, images: Mapping[str, Subject]) -> None:
         freezing.check(subject.build_model(arm.recipe, mine.card), arm.recipe.train.freeze)
     except UsageError as error:
         raise UsageError(f"study {spec.name}, {arm.name}: {error}") from None
+    if spec.vary_split and (fixed := _fixed_split(arm.recipe, mine)):
+        raise UsageError(f"study {spec.name}, {arm.name}: vary_split draws validation images, but {fixed}")
     if mine is not other and not _same_validation(mine, other):
         raise UsageError(
             f"study {spec.name}, {arm.name}: it would be scored on other images than {arm.against}; give "
             "both the same data and split"
         )
+
+
+def _fixed_split(recipe: Recipe, about: Subject) -> str | None:
+    """Why no seed would change which images validate."""
+    if recipe.data.protocol != "standard":
+        return f'data.protocol = "{recipe.data.protocol}" does not; use "standard"'
+    return "these images bring their own (val)" if about.dataset.val is not None else None
 
 
 def _same_validation(one: Subject, other: Subject) -> bool:

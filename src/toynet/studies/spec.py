@@ -63,6 +63,9 @@ class StudySpec(Record):
     """`auto`: looks after 5, 8, 12 and 20 seeds. `open-ended`: a look after every seed, without an end."""
 
     first_seed: Annotated[int, Field(ge=0)] = 0
+    vary_split: bool = False
+    """Set other training images apart to validate on for each seed, the same for all arms."""
+
     metric: Metric = "val_accuracy"
     margin: Annotated[float, Field(gt=0)] | None = None
     """The least difference that matters, in points of accuracy. None: 3 % of the control's error at the first
