@@ -70,6 +70,14 @@ _CAUTIONS = {  # code: title, and what to do about it
         "The best epoch is scored",
         'Take metric = "val_accuracy", the score of the last epoch, for any claim.',
     ),
+    "seen-in-training": (
+        "Some test images were trained on",
+        "Quote the figures without them. Near copies are not found; there may be more.",
+    ),
+    "unequal-tuning": (
+        "One side has been tuned more",
+        "Try as many settings around the other side, or read the difference as that of two tunings.",
+    ),
     "varied-split": (
         "The split varies with the seed",
         "Nothing needs doing: what follows single images over seeds (floor, new images) is left out.",

@@ -14,7 +14,7 @@ from toynet.stats.records import Caution, Comparison, Contrast
 from toynet.studies import cautions, costs
 from toynet.studies.costs import ArmCost
 from toynet.studies.design import Arm, unfair
-from toynet.studies.ledger import Entry
+from toynet.studies.ledger import Entry, pack
 from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
 
@@ -38,6 +38,9 @@ class Findings(Record):
 
     comparisons: tuple[Comparison, ...]
     withheld: tuple[Withheld, ...]
+    unseen: Comparison | None
+    """Final claims: the same without the test images that are in train too; none where there are none."""
+
     factorial: Factorial | None
     seeds: int
     running: tuple[str, ...]
@@ -70,16 +73,18 @@ def analyse(plan: Plan, entries: Entries, *, earlier: Sequence[Plan] = ()) -> Fi
     if short := _short(plan, entries):
         found = tuple(map(_not_yet, found))
         looks, running = [first_look(spec)], running | set(short)
+    unseen = _compare_unseen(plan, found, entries) if plan.seen else None
     effects = _effects(plan, entries) if spec.factors and not short and not withheld else None
     return Findings(
         comparisons=found,
         withheld=tuple(withheld),
+        unseen=unseen,
         factorial=effects,
         seeds=effects.blocks if effects else len(_seeds(plan.control.name, entries)),
         running=tuple(arm.name for arm in arms if arm.name in running),
         next_look=min(looks, default=None),
         costs=costs.costs(arms, plan.sizes, entries),
-        cautions=cautions.cautions(plan, entries, earlier),
+        cautions=(*cautions.seen(plan, found, unseen), *cautions.cautions(plan, entries, earlier)),
     )
 
 
@@ -202,6 +207,23 @@ def _compare(plan: Plan, control: str, variants: Sequence[str], entries: Entries
         correct=_correctness(seeds, entries) if _on_the_same_images(spec) else None,
         chance=100 / plan.classes,
         family=family(plan),
+    )
+
+
+def _compare_unseen(plan: Plan, found: Sequence[Comparison], entries: Entries) -> Comparison | None:
+    """Scored anew on the images that were not trained on."""
+    if not found:
+        return None
+    rest = {key: _without(entry, plan.seen) for key, entry in entries.items()}
+    return _compare(plan, found[0].control, [one.variant for one in found[0].contrasts], rest)
+
+
+def _without(entry: Entry, images: Sequence[int]) -> Entry:
+    if entry.test_accuracy is None or len(images) >= entry.images:
+        return entry
+    kept = np.delete(entry.correctness(), images)
+    return entry.model_copy(
+        update={"test_accuracy": float(kept.mean()), "correct": pack(kept), "images": len(kept)}
     )
 
 

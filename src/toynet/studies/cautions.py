@@ -6,7 +6,8 @@ project's design notes; each has a code, so that a page can explain it.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from toynet.stats.records import Caution
+from toynet.core.wording import counted
+from toynet.stats.records import Caution, Comparison
 from toynet.studies.costs import time_ratio
 from toynet.studies.design import Arm, unfair
 from toynet.studies.ledger import Entry
@@ -14,6 +15,9 @@ from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
 
 Entries = Mapping[tuple[str, int], Entry]
+
+_TUNED = 3
+"""Settings; with fewer, neither side can be said to have been tuned."""
 
 NOTABLE = 0.05
 """Time that differs by a larger share is told beside the difference in score."""
@@ -30,10 +34,25 @@ def cautions(plan: Plan, entries: Entries, earlier: Sequence[Plan]) -> tuple[Cau
         *_evaluation(plan.arms),
         *_metric(plan.spec),
         *_split(plan.spec),
+        *_tuning(plan),
         *_machines(entries),
         *_sizes(plan),
         *_time(plan, entries),
     )
+
+
+def seen(plan: Plan, found: Sequence[Comparison], unseen: Comparison | None) -> Iterator[Caution]:
+    """What a claim comes to where test images were trained on. found: with them."""
+    if unseen is None:
+        return
+    shown = "; ".join(
+        f"{raw.name} {raw.mean:.2f} % with them, {rest.mean:.2f} % without"
+        for raw, rest in zip(found[0].arms, unseen.arms, strict=True)
+        if raw.mean is not None and rest.mean is not None
+    )
+    without = " ".join(f"{one.variant} without them: {one.sentence}" for one in unseen.contrasts)
+    text = f"{counted(len(plan.seen), 'test image')} also in train, pixel for pixel: {shown}. {without}"
+    yield Caution(code="seen-in-training", text=text)
 
 
 def _test_reads(plan: Plan) -> Iterator[Caution]:
@@ -105,6 +124,21 @@ def _split(spec: StudySpec) -> Iterator[Caution]:
         yield Caution(
             code="varied-split", text=f"{text}; training parts overlap, which makes them a little narrow"
         )
+
+
+def _tuning(plan: Plan) -> Iterator[Caution]:
+    """Each side's settings count once for itself, so that a first trial of either is nothing to tell."""
+    for arm in plan.arms:
+        effort = plan.tuning.get(arm.name)
+        if effort is None:
+            continue
+        few, many = sorted((effort.arm, effort.control))
+        if many >= _TUNED and many + 1 > 2 * (few + 1):
+            text = (
+                f"before this study {effort.arm} other settings had been tried on these images with what "
+                f"{arm.name} has, {effort.control} with what {arm.against} has"
+            )
+            yield Caution(code="unequal-tuning", text=f"{text}: the side tuned more looks better than it is")
 
 
 def _machines(entries: Entries) -> Iterator[Caution]:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from toynet.core.environment import usable_cores
 from toynet.core.errors import UsageError
 from toynet.core.locks import folder_lock
 from toynet.core.reporter import Reporter, Silent
-from toynet.studies import analysis, budget, design, sharing
+from toynet.studies import analysis, budget, design, sharing, tuning
 from toynet.studies.cluster import Cluster
 from toynet.studies.design import Arm
 from toynet.studies.engine import LocalEngine
@@ -64,7 +65,7 @@ def conduct(
     jobs: int | None = None,
     cluster: Cluster | None = None,
     resume: bool = False,
-    test_reads: Callable[[Plan], int] = lambda plan: 0,
+    known_before: Callable[[Plan], Plan] | None = None,
     data_root: Path | None = None,
     audience: Audience | None = None,
 ) -> Account:
@@ -73,10 +74,10 @@ def conduct(
     `arms`: those of `spec`, where they are known already. As many runs at once as `jobs`: by default one for
     each core, and the cores are divided among them; on a `cluster`, as many as it has room for. With `resume`
     a study that has begun goes on, here or there, on as many threads a run as before; what is finished is not
-    done again, what a dying process took down is. `test_reads` logs and counts a read of test images, once,
-    before the plan is written. Raises `UsageError` for a study that cannot be, that does not fit into its
-    budget, or that is there already; `ToyNetError` for a cluster that does not answer; `Interrupted` when a
-    signal stops it.
+    done again, what a dying process took down is. `known_before` adds to the plan, once, before it
+    is written: by default what had been tried beside the study. Raises `UsageError` for a study that cannot
+    be, that does not fit into its budget, or that is there already; `ToyNetError` for a cluster that does not
+    answer; `Interrupted` when a signal stops it.
     """
     audience, folder = audience or Nobody(), StudyFolder(path)
     _check_place(folder, resume)
@@ -90,7 +91,7 @@ def conduct(
             budget.check(spec, ahead)
         path.mkdir(parents=True, exist_ok=True)
         with folder_lock(path), stop_on_signals() as stop:
-            plan = journal(folder, prepared.plan, test_reads)
+            plan = journal(folder, prepared.plan, known_before or partial(_with_tuning, folder))
             audience.planned(plan, engine.jobs, ahead)
             try:
                 places = _share(folder, prepared)
@@ -98,6 +99,10 @@ def conduct(
             finally:
                 engine.close()
                 shutil.rmtree(path / _IMAGES, ignore_errors=True)
+
+
+def _with_tuning(folder: StudyFolder, plan: Plan) -> Plan:
+    return plan.model_copy(update={"tuning": tuning.efforts(folder, plan)})
 
 
 def _look_by_look(

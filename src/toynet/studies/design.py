@@ -85,14 +85,17 @@ def arms(spec: StudySpec) -> tuple[Arm, ...]:
 
 def differences(before: Recipe, after: Recipe, *, also: Sequence[str] = ()) -> tuple[Change, ...]:
     """The keys in which two recipes differ, but for the seed and how a step is carried out; `also` count."""
-    old, new = before.settings(), after.settings()
-    every = (*old, *(key for key in new if key not in old))
-    keys = [key for key in every if key in also or key not in _NO_FACTOR]
+    old, new = settings_that_count(before, also=also), settings_that_count(after, also=also)
     return tuple(
         Change(key=key, before=old.get(key), after=new.get(key))
-        for key in keys
+        for key in (*old, *(key for key in new if key not in old))
         if old.get(key) != new.get(key)
     )
+
+
+def settings_that_count(recipe: Recipe, *, also: Sequence[str] = ()) -> dict[str, Any]:
+    """All but the seed and how a step is carried out; of these, those in `also`."""
+    return {key: value for key, value in recipe.settings().items() if key in also or key not in _NO_FACTOR}
 
 
 def unfair(before: Size, after: Size) -> dict[Cost, tuple[int, int]]:

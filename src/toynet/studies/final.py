@@ -60,7 +60,7 @@ def final(
         jobs=jobs,
         cluster=cluster,
         resume=resume,
-        test_reads=partial(_read_test, folder, place, plan, ledgers),
+        known_before=partial(_with_test_read, folder, place, plan, ledgers),
         data_root=data_root,
         audience=audience,
     )
@@ -109,10 +109,10 @@ def _changed(arm: Arm) -> dict[str, object]:
     return {change.key: change.after for change in arm.changes}
 
 
-def _read_test(
+def _with_test_read(
     study: StudyFolder, place: StudyFolder, before: Plan, ledgers: Sequence[Path], plan: Plan
-) -> int:
-    """Write one read down; how often these test images have been read, as far as ledgers tell."""
+) -> Plan:
+    """Write one read down, and say how often these test images have been read, as far as ledgers tell."""
     if plan.digest != before.digest:
         raise UsageError(f"the images are not those of study {study.name} any more; bring those back")
     root = study.path.resolve().parent
@@ -122,4 +122,6 @@ def _read_test(
         *(ledger.resolve() for ledger in ledgers),
         *(path.resolve() for path in root.glob("*/runs")),
     }
-    return sum(reads.count_test_reads(ledger, plan.test_digest) for ledger in every)
+    count = sum(reads.count_test_reads(ledger, plan.test_digest) for ledger in every)
+    tuning = {name: effort for name, effort in before.tuning.items() if name == plan.arms[1].name}
+    return plan.model_copy(update={"test_reads": count, "tuning": tuning})

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from toynet.studies.ledger import Entry, Ledger
 from toynet.studies.plan import Plan
 
 _LONGEST = 80
+_LARGEST_JOURNAL = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,13 @@ class StudyFolder:
     def finals(self) -> list["StudyFolder"]:
         """The final claims that have been begun."""
         return [StudyFolder(path.parent) for path in sorted(self.path.glob("final-*/journal.jsonl"))]
+
+    def neighbours(self) -> Iterator["StudyFolder"]:
+        """This study, where it has a journal, then those beside it; not those too large to look through."""
+        journals = self.path.parent.glob("*/journal.jsonl")
+        for journal in sorted(journals, key=lambda journal: (journal.parent != self.path, journal)):
+            if journal.stat().st_size <= _LARGEST_JOURNAL:
+                yield StudyFolder(journal.parent)
 
     def plans(self) -> list[Plan]:
         """The plan, then each that asked for more seeds. Raises `ToyNetError` where there is none."""

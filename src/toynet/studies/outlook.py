@@ -24,7 +24,6 @@ Jordan, "On the Variance of Neural Network Training", arXiv 2304.01910."""
 
 _BESIDE_THE_PASS = 1.1  # optimiser, augmentation and validation, as a share of forward and backward
 _AROUND_A_RUN_S = 1.0
-_LARGEST_JOURNAL = 64 * 2**20
 
 
 class Outlook(Record):
@@ -85,16 +84,13 @@ def _run_seconds(prepared: Prepared) -> float:
 
 def _earlier_spread(folder: StudyFolder, plan: Plan) -> tuple[float, str] | None:
     """Of an arm with the control's recipe and images, in this study's own journal or in one beside it."""
-    journals = sorted(folder.path.parent.glob("*/journal.jsonl"), key=lambda path: path.parent != folder.path)
-    for path in journals:
-        if path.stat().st_size > _LARGEST_JOURNAL:
-            continue
+    for other in folder.neighbours():
         try:
-            found = _spread_in(StudyFolder(path.parent), plan)
+            found = _spread_in(other, plan)
         except ToyNetError:
             continue  # a damaged neighbour is none of our business
         if found is not None:
-            return found, f"as in study {path.parent.name}"
+            return found, f"as in study {other.path.name}"
     return None
 
 

@@ -1,10 +1,19 @@
 """What is frozen before the first run of a study."""
 
+from pydantic import Field
+
 from toynet.core.errors import UsageError, did_you_mean
 from toynet.core.records import Record
 from toynet.runs.recipe import Recipe
 from toynet.studies.design import Arm, Size
 from toynet.studies.spec import StudySpec
+
+
+class Effort(Record):
+    """Settings that had been tried before, with what the arm has and with what its control has instead."""
+
+    arm: int
+    control: int
 
 
 class Plan(Record):
@@ -20,6 +29,12 @@ class Plan(Record):
     test_digest: str
     test_reads: int = 0
     """Final claims: how often these test images have been read from here, this time included."""
+
+    seen: tuple[int, ...] = ()
+    """Final claims: the test images, by number, that are among the training images too, pixel for pixel."""
+
+    tuning: dict[str, Effort] = Field(default_factory=dict)
+    """For each arm that is compared, as it was before the first run."""
 
     @property
     def control(self) -> Arm:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter, Silent
+from toynet.data.duplicates import shared_images
+from toynet.data.images import Dataset
 from toynet.models.cost import cost
 from toynet.runs import setups, subject
 from toynet.runs.folder import DataCard
@@ -55,6 +57,7 @@ def prepare(
         classes=len(card.classes),
         digest=card.digest,
         test_digest=card.test_digest,
+        seen=_seen(images[arms[0].name].dataset) if spec.metric == "test_accuracy" else (),
     )
     # Through JSON once, so that it equals what is read back from the journal.
     return Prepared(Plan.model_validate_json(plan.model_dump_json()), images)
@@ -77,6 +80,10 @@ def _check(spec: StudySpec, arm: Arm, images: Mapping[str, Subject]) -> None:
         )
 
 
+def _seen(dataset: Dataset) -> tuple[int, ...]:
+    return tuple(shared_images(dataset.test, dataset.train)[:, 0].tolist())
+
+
 def _fixed_split(recipe: Recipe, about: Subject) -> str | None:
     """Why no seed would change which images validate."""
     if recipe.data.protocol != "standard":
@@ -91,13 +98,14 @@ def _same_validation(one: Subject, other: Subject) -> bool:
     return mine.digest == theirs.digest
 
 
-def journal(folder: StudyFolder, plan: Plan, test_reads: Callable[[Plan], int]) -> Plan:
+def journal(folder: StudyFolder, plan: Plan, known_before: Callable[[Plan], Plan]) -> Plan:
     """Write the plan, or make sure that it is the one the study was begun with, but for more seeds.
 
-    test_reads: called once, with the plan, just before one is written for the first time.
+    known_before: called once, with the plan, just before one is written for the first time; adds to it what
+    is true at that moment only.
     """
     if not folder.ledger.plans():
-        plan = plan.model_copy(update={"test_reads": test_reads(plan)})
+        plan = known_before(plan)
         folder.ledger.write_plan(json.loads(plan.model_dump_json()))
         return plan
     old = folder.plans()[-1]
