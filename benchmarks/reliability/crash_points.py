@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from reliability.recorder import Disk, recorded
+from reliability.recorder import Disk, Left, lay, recorded
 
 from toynet.core.errors import ToyNetError
 from toynet.core.files import append_json_line, read_json, read_json_lines, write_json
@@ -65,21 +65,19 @@ def prove(count: int, *, flushes: bool = True) -> dict[str, Any]:
 
 
 def _try(place: Path, prepare: Prepare, count: int, flushes: bool) -> dict[str, int]:
-    root, left = place / "disk", place / "left"
+    root = place / "disk"
     root.mkdir()
     operate, find = prepare(root)
     draw, counts = random.Random(2), Counter[str]()
     seen: list[object] = []
+    known: dict[bytes, object] = {}
 
     def crash(disk: Disk) -> None:
-        variants = [{"draw": None, "kept": True}, {"draw": None}, *[{"draw": draw}] * count]
-        for variant in variants:
-            disk.leave(left, **variant)
-            try:
-                seen.append(find(left))
-            except ToyNetError as error:
-                seen.append(f"error: {error}")
-            shutil.rmtree(left)
+        for left in (disk.left(None, kept=True), disk.left(None), *(disk.left(draw) for _ in range(count))):
+            key = hashlib.sha256(repr(sorted(left.items())).encode()).digest()
+            if key not in known:
+                known[key] = _found(left, place / "left", find)
+            seen.append(known[key])
 
     old = find(root)
     with recorded(root, crash, flushes=flushes) as disk:
@@ -89,10 +87,20 @@ def _try(place: Path, prepare: Prepare, count: int, flushes: bool) -> dict[str, 
     for one in seen:
         counts["old" if one == old else "new" if one == new else "neither"] += 1
     # Once the operation has come back, what it did is safe.
-    disk.leave(left, None)
-    counts["neither"] += find(left) != new
+    counts["neither"] += _found(disk.left(None), place / "left", find) != new
     told = {key: counts[key] for key in ("old", "new", "neither")}
-    return {"points": disk.points, "states": len(seen) + 1, **told}
+    return {"points": disk.points, "states": len(seen) + 1, "different": len(known), **told}
+
+
+def _found(left: Left, target: Path, find: Find) -> object:
+    """What the program finds on a disk with just that."""
+    lay(left, target)
+    try:
+        return find(target)
+    except ToyNetError as error:
+        return f"error: {error}"
+    finally:
+        shutil.rmtree(target)
 
 
 def _learner() -> Learner:

@@ -20,6 +20,10 @@ Change = tuple[str, "Node | None"]
 """A name in a folder, and what it means from now on."""
 
 
+Left = dict[str, bytes | None]
+"""What a power cut leaves: by path, a file's bytes, or none for a folder; folders before what is in them."""
+
+
 @dataclass
 class Node:
     """A file or a folder, as it is and as a power cut leaves it."""
@@ -64,12 +68,23 @@ class Disk:
         self.points += 1
         self.crash(self)
 
-    def leave(self, target: Path, draw: random.Random | None, *, kept: bool = False) -> None:
-        """Write what is left into `target`: all (`kept`), what is safe, or with `draw` something between."""
-        _write(self.tree, target, draw, kept)
+    def left(self, draw: random.Random | None, *, kept: bool = False) -> Left:
+        """What is left: all (`kept`), what is safe, or with `draw` something between."""
+        return dict(_left(self.tree, "", draw, kept))
 
 
-def _write(node: Node, target: Path, draw: random.Random | None, kept: bool) -> None:
+def lay(left: Left, target: Path) -> None:
+    """Make `target`, with what is left of a disk in it."""
+    for name, content in left.items():
+        if content is None:
+            (target / name).mkdir()
+        else:
+            (target / name).write_bytes(content)
+
+
+def _left(
+    node: Node, name: str, draw: random.Random | None, kept: bool
+) -> Iterator[tuple[str, bytes | None]]:
     if not node.is_folder:
         whole, safe = bytes(node.content), node.safe_content
         content = whole if kept else safe
@@ -79,15 +94,15 @@ def _write(node: Node, target: Path, draw: random.Random | None, kept: bool) -> 
             cut = draw.randint(0, len(rest))
             zeros = b"\0" * (len(rest) - cut)
             content = draw.choice([safe, whole, flushed + rest[:cut], flushed + rest[:cut] + zeros])
-        target.write_bytes(content)
+        yield name, content
         return
-    target.mkdir()
+    yield name, None
     entries = dict(node.entries if kept else node.safe_entries)
     if draw is not None:
-        for name, meaning in node.pending[: draw.randint(0, len(node.pending))]:
-            _apply(entries, name, meaning)
-    for name, inner in entries.items():
-        _write(inner, target / name, draw, kept)
+        for one, meaning in node.pending[: draw.randint(0, len(node.pending))]:
+            _apply(entries, one, meaning)
+    for one, inner in entries.items():
+        yield from _left(inner, os.path.join(name, one), draw, kept)
 
 
 def _apply(entries: dict[str, Node], name: str, meaning: Node | None) -> None:
