@@ -3,7 +3,7 @@
 Trains ToyNet14 of two widths on built-in images for a few epochs, by the commands that a user would type, in
 turn and several times. A rate is that of training steps alone, the median over the epochs after the first
 and over the rounds. Batch norm is synchronised or by rank, kernels are torch's or compiled; of those a
-synchronised batch norm leaves convolutions and pooling only. Writes results/ranks.json.
+synchronised batch norm leaves convolutions and pooling only. Writes results/ranks.json after each round.
 """
 
 import argparse
@@ -59,6 +59,15 @@ def main() -> None:
     parser.add_argument("--beside", action="store_true", help="say that the machine does other work")
     asked = parser.parse_args()
     found: dict[str, dict[str, Any]] = {}
+    about = {
+        "command": "python " + " ".join(["benchmarks/ranks.py", *sys.argv[1:]]),
+        "commit": subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip(),
+        "date": time.strftime("%Y-%m-%d"),
+        "beside_other_work": asked.beside,
+        "environment": describe(),
+        "batch_size": 128,
+        "precision": "bf16",
+    }
     for name, widths in WIDTHS.items():
         images = asked.images if name == "16-128" else asked.images * 2 // 5
         rates: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -66,21 +75,9 @@ def main() -> None:
             for way in WAYS:
                 rates[way] += train(way, widths, images, asked.epochs)
                 print(name, way, f"{statistics.median(rates[way]):.0f} images/s", flush=True)
-        first = statistics.median(rates["1 process x 2 threads"])
-        found[name] = {way: spread(values) | against(values, first) for way, values in rates.items()}
-    write_json(
-        OUT,
-        {
-            "command": "python " + " ".join(["benchmarks/ranks.py", *sys.argv[1:]]),
-            "commit": subprocess.check_output(["git", "describe", "--always", "--dirty"], text=True).strip(),
-            "date": time.strftime("%Y-%m-%d"),
-            "beside_other_work": asked.beside,
-            "environment": describe(),
-            "batch_size": 128,
-            "precision": "bf16",
-            "images_per_s": found,
-        },
-    )
+            first = statistics.median(rates["1 process x 2 threads"])
+            found[name] = {way: spread(values) | against(values, first) for way, values in rates.items()}
+            write_json(OUT, about | {"images_per_s": found})
 
 
 def train(way: str, widths: list[int], images: int, epochs: int) -> list[float]:
