@@ -81,6 +81,35 @@ def test_what_is_left_open_is_timed_once_and_kept(monkeypatch: pytest.MonkeyPatc
     assert choose(recipe()).why.endswith("timed before on this machine")
 
 
+@pytest.mark.parametrize(
+    ("changes", "images"),
+    [
+        ({"model.widths": [4, 8, 8, 8]}, 64),
+        ({"model.name": "toynet14", "model.widths": [64, 128, 256, 512]}, 41),
+        ({"model.name": "toynet14", "model.widths": [512, 512, 512, 512]}, 16),
+        ({"model.name": "toynet14", "model.widths": [64, 128, 256, 512], "train.micro_batch": 8}, 8),
+    ],
+)
+def test_much_work_is_timed_on_fewer_images(monkeypatch: pytest.MonkeyPatch, changes: dict, images: int):
+    timed = []
+
+    class Trial:
+        def __init__(self, recipe, card, images) -> None:
+            self.images = images
+
+        def seconds(self, setup) -> float:
+            timed.append(self.images)
+            return 0.001 * self.images
+
+    monkeypatch.setattr(setups, "Trial", Trial)
+    wanted = Recipe.load("quick", {"data.name": "glyphs:300", "train.batch_size": 64, **changes})
+    setups.choose(wanted, CARD, Silent())
+    assert set(timed) == {images}
+    entry = recall(setups.memory_file(), setups.memory_key(wanted, CARD))
+    whole = wanted.train.micro_batch or 64
+    assert [timing.seconds for timing in entry.timings] == pytest.approx([0.001 * whole] * 3)
+
+
 @pytest.mark.usefixtures("no_timing")
 def test_known_times_decide_within_what_is_asked_for():
     keep(recipe(), (setup("fp32"), 3.0), (setup("bf16"), 2.0), (setup("bf16", "compiled"), 1.0))

@@ -14,6 +14,9 @@ from torch.utils.hooks import RemovableHandle
 
 from toynet.models.architectures import ImageShape
 
+FLOP_PER_MAC, PASSES = 2, 3
+"""A training step costs three forward passes: by the maps and by the weights, backward costs one each."""
+
 KINDS = {
     "BatchNorm2d": "batch norm",
     "Linear": "dense",

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,7 @@ from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
 from toynet.kernels.build import obstacle
 from toynet.models import catalog
+from toynet.models.cost import FLOP_PER_MAC, PASSES, cost
 from toynet.runs import subject, weights
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
@@ -24,6 +26,9 @@ from toynet.training.choice import explain, fastest, time_setups
 from toynet.training.loop import forward_backward
 from toynet.training.remembered import recall, remember
 from toynet.training.setup import Kernels, MemoryFormat, Setup, candidates, on_threads, prepare
+
+_ENOUGH_FLOP, _FEWEST_IMAGES = 1e11, 16
+"""A tenth to half a second on two cores; less and it is calls, not arithmetic, that are timed."""
 
 _NO_WORK = {"dropout", "weights", "weights_sha256"}
 _THREAD_VARIABLES = "OMP_NUM_THREADS", "MKL_NUM_THREADS"
@@ -96,10 +101,20 @@ def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
     known = [timing for timing in entry.timings if timing.setup in possible]
     when = "timed before on this machine"
     if not set(wanted) <= {timing.setup for timing in known}:
-        known = list(time_setups(wanted, Trial(recipe, card).seconds))
+        known = list(time_setups(wanted, _short_trial(recipe, card)))
         when = "timed just now" if remember(memory, key, entry.with_timings(known)) else "not remembered"
     chosen = fastest(known).setup
     return Choice(chosen, f"{explain(chosen, known)}; {when}")
+
+
+def _short_trial(recipe: Recipe, card: DataCard) -> Callable[[Setup], float]:
+    """Seconds of a pass, reckoned from fewer images where one is much work: the first training on a machine
+    is waited for."""
+    count = recipe.train.micro_batch or recipe.train.batch_size
+    flop = PASSES * FLOP_PER_MAC * cost(subject.build_model(recipe, card), card.image_shape).macs
+    images = min(count, max(_FEWEST_IMAGES, int(_ENOUGH_FLOP / flop)))
+    trial = Trial(recipe, card, images)
+    return lambda setup: trial.seconds(setup) * count / images
 
 
 def asked_threads(recipe: Recipe) -> int | None:

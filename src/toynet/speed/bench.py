@@ -9,7 +9,7 @@ import torch
 from toynet.core.environment import busy_warning, describe
 from toynet.core.memory import keep_freed_memory
 from toynet.core.reporter import Reporter
-from toynet.models.cost import cost
+from toynet.models.cost import FLOP_PER_MAC, PASSES, cost
 from toynet.runs import subject
 from toynet.runs.recipe import Recipe
 from toynet.runs.setups import asked_threads, with_setup
@@ -26,10 +26,6 @@ from toynet.training.setup import on_threads
 
 MOST_SECONDS = 3600
 """For one part; bench has five."""
-
-_FLOPS_PER_MAC = 2
-_PASSES = 3
-"""A training step costs three forward passes: by the maps and by the weights, backward costs one each."""
 
 
 def bench(
@@ -91,8 +87,8 @@ def _achieved(
     macs: int, trained: Training, answered: Inference, convolved: float, limit_gflops: float
 ) -> tuple[Achieved, ...]:
     """GFLOP/s of the step, of its two passes, of the convolutions alone, and of evaluation."""
-    gflop = _FLOPS_PER_MAC * macs / 1e9
-    batch = _PASSES * gflop * trained.batch_size
+    gflop = FLOP_PER_MAC * macs / 1e9
+    batch = PASSES * gflop * trained.batch_size
     rates = {
         "training step": batch / trained.step_ms.median * 1e3,
         "forward and backward": batch / trained.passes_ms.median * 1e3,

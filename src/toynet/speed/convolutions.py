@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from toynet.models.cost import cost
+from toynet.models.cost import FLOP_PER_MAC, cost
 from toynet.runs import subject
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
@@ -35,7 +35,7 @@ def convolution_rate(recipe: Recipe, card: DataCard, seconds: float) -> float:
         work = partial(_pass, layer, maps, setup, where)
         found = repeat(work, where, seconds=seconds / len(layers), fewest=_FEWEST, most=_MOST)
         total += statistics.median(found)
-        gflop += 2 * macs[path] * count * (1 + len(_wanted(layer, maps))) / 1e9
+        gflop += FLOP_PER_MAC * macs[path] * count * (1 + len(_wanted(layer, maps))) / 1e9
     return gflop / total
 
 
