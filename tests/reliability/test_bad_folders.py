@@ -113,7 +113,7 @@ def test_a_missing_optimiser_is_an_error_unless_allowed(half: Path):
 @pytest.mark.parametrize("name", ["environment.json", "data.json", "recipe.toml"])
 def test_a_missing_file_is_named(half: Path, name: str):
     (half / name).unlink()
-    with pytest.raises(ToyNetError, match=f"{name} cannot be read|there is no run half") as told:
+    with pytest.raises(ToyNetError, match=f"{name} cannot be read|half has lost its recipe") as told:
         resume(half)
     assert one_line(told)
 

@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import toynet
 from toynet.core.errors import Diverged, ToyNetError, UsageError
+from toynet.runs.folder import RunFolder
 from toynet.runs.reads import count_test_reads
 
 TINY = {
@@ -288,6 +289,18 @@ def test_a_damaged_ledger_is_noticed_before_training(tmp_path: Path):
     with pytest.raises(ToyNetError, match=r"test-reads\.jsonl: line 1 is damaged"):
         train(tmp_path, "never")
     assert not (tmp_path / "never").exists()
+
+
+def test_a_run_named_instead_of_its_recipe_is_told_how_to_go_on(finished: toynet.Run):
+    with pytest.raises(UsageError, match=r"whole is a run, .* toynet train quick --resume --name whole"):
+        toynet.train("whole", root=finished.path.parent, resume=True)
+
+
+def test_a_run_without_its_recipe_is_not_called_missing(tmp_path: Path):
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "metrics.jsonl").touch()
+    with pytest.raises(UsageError, match=r"half has lost its recipe\.toml; bring it back"):
+        RunFolder.open("half", tmp_path)
 
 
 def test_a_damaged_neighbour_does_not_hinder_resuming(tmp_path: Path):

@@ -12,7 +12,7 @@ from toynet.runs import execute, resuming
 from toynet.runs import weights as first_weights
 from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.ranks import assist
-from toynet.runs.recipe import Recipe
+from toynet.runs.recipe import Recipe, shipped
 from toynet.training.distributed import joined
 
 
@@ -48,6 +48,8 @@ def train(
     with joined() as ranks:
         if ranks.rank > 0:
             return Run(RunFolder(root / (assist(ranks, data_root) or "")), None)
+        if resume:
+            _check_is_no_run(recipe, root)
         wanted = Recipe.load(recipe, changes)
         if resume:
             if "model.weights" in changes:
@@ -97,6 +99,16 @@ def _base(recipe: str) -> Recipe | None:
         return Recipe.load(recipe)
     except UsageError:
         return None
+
+
+def _check_is_no_run(recipe: str, root: Path) -> None:
+    """Raise `UsageError` that says how to go on with a run that was named instead of its recipe."""
+    folder = RunFolder(root / recipe)
+    if not recipe.endswith(".toml") and recipe not in shipped() and (folder.path / "recipe.toml").exists():
+        raise UsageError(
+            f"{recipe} is a run, not a recipe; go on with it by "
+            f"toynet train {folder.recipe().name} --resume --name {recipe}"
+        )
 
 
 def _unfinished(wanted: Recipe, name: str | None, root: Path) -> RunFolder:

@@ -120,6 +120,8 @@ class RunFolder:
             if (path / "recipe.toml").exists():
                 cls(path).check_format()
                 return cls(path)
+        if (root / name).is_dir() and (root / name / "metrics.jsonl").exists():
+            raise UsageError(f"{root / name} has lost its recipe.toml; bring it back, or train anew")
         known = [entry.parent.name for entry in root.glob("[!.]*/recipe.toml")]
         hint = (
             did_you_mean(str(name), known) if known else "there are no runs yet; make one with toynet train"
