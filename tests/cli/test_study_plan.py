@@ -20,6 +20,10 @@ def told(place: Path, larger: list[str] | None = None, **changes: Any) -> list[s
 def test_each_arm_is_told_with_what_it_changes(tmp_path: Path):
     lines = told(tmp_path)
     assert lines[0] == "control quick · 4 variants · val accuracy · seeds 5 · 2 runs at once"
+    varied = told(tmp_path / "varied", vary_split=True, variant={"flip": {"augment.flip": "random"}})
+    assert varied[0] == (
+        "control quick · 1 variant · val accuracy · seeds 5, each on a split of its own · 2 runs at once"
+    )
     names = [line.split(":")[0].strip() for line in lines[1:5]]
     assert names == ["shift", "flip", "dropout", "tiny_rotation"]
     assert "-> 0.4" in lines[3]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from toynet.core.wording import counted
 from toynet.stats import factorial
 from toynet.studies import analysis, design
 from toynet.studies.design import Arm
@@ -14,11 +15,12 @@ _WORTH_FACTORS = 3
 def lines(plan: Plan, jobs: int) -> Iterator[str]:
     """What each arm changes, which arms will get no verdict, and what the design cannot tell apart."""
     control, *variants = plan.arms
-    kind = "cells" if plan.spec.factors else "variants"
     metric = plan.spec.metric.replace("_", " ")
+    split = ", each on a split of its own" if plan.spec.vary_split else ""
     yield (
-        f"control {control.recipe.name} · {len(variants)} {kind} · {metric} · "
-        f"seeds {plan.spec.seeds} · {jobs} runs at once"
+        f"control {control.recipe.name} · "
+        f"{counted(len(variants), 'cell' if plan.spec.factors else 'variant')} · {metric} · "
+        f"seeds {plan.spec.seeds}{split} · {counted(jobs, 'run')} at once"
     )
     for arm in variants:
         yield f"  {_changed(arm)}"

@@ -19,6 +19,7 @@ import torch
 
 from toynet.core.environment import code_fingerprint, usable_cores
 from toynet.core.errors import Interrupted, ToyNetError
+from toynet.studies import sharing
 from toynet.studies.cluster import Cluster, check_answers
 from toynet.studies.jobs import Answer, Job, Lost, make
 from toynet.studies.ledger import Entry
@@ -149,7 +150,7 @@ def _work(job_json: str, threads: int, code: str) -> dict[str, Any]:
             "the same on every node, then go on with --resume"
         }
     job = Job.model_validate_json(job_json)
-    if not _seen(Path(job.images) / "card.json"):
+    if not _seen(Path(job.images) / sharing.LAST):
         return {
             "error": f"node {node} does not see {Path(job.images).parents[1]}; keep studies on a folder that "
             "all nodes share (TOYNET_STUDIES), then go on with --resume"

@@ -11,6 +11,9 @@ import numpy as np
 from toynet.core.files import read_json, write_json
 from toynet.data.images import Dataset, ImageSet, write_array
 
+LAST = "about.json"
+"""Written last: where it is seen, all is."""
+
 
 def share(dataset: Dataset, folder: Path) -> None:
     """Write `dataset` into `folder`, which is made."""
@@ -22,12 +25,12 @@ def share(dataset: Dataset, folder: Path) -> None:
         np.save(folder / f"{name}-labels.npy", part.labels)
     np.save(folder / "train-moments.npy", dataset.train.image_moments())
     digests = {name: part.digest for name, part in parts.items()}
-    write_json(folder / "about.json", {"name": dataset.name, "classes": dataset.classes, "digests": digests})
+    write_json(folder / LAST, {"name": dataset.name, "classes": dataset.classes, "digests": digests})
 
 
 def open_shared(folder: Path) -> Dataset:
     """What `share` wrote."""
-    about = read_json(folder / "about.json")
+    about = read_json(folder / LAST)
     classes, digests = tuple(about["classes"]), about["digests"]
     parts = {name: _part(folder, name, classes, digest) for name, digest in digests.items()}
     return Dataset(about["name"], **parts)
