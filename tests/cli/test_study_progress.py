@@ -77,3 +77,25 @@ def test_elsewhere_a_run_is_a_line_with_the_score_of_the_study(
     assert entry.best_val_accuracy is not None
     assert f"control, seed 0: {100 * entry.best_val_accuracy:.2f} %" in told
     assert re.search(r"flip, seed 1:\s+\d+ s  diverged: the loss was not finite", told)
+
+
+@pytest.mark.parametrize(
+    ("slow", "left"),
+    [(0, "about 20 s"), (3, "about 20 s"), (13, "about 33 min")],
+    ids=["even", "slow at first", "slow all along"],
+)
+def test_the_time_left_goes_by_work_and_by_the_latest_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], slow: int, left: str
+):
+    wide = invented.study(tmp_path, invented.spec("wide", seeds=3), {}, larger=["shift"], folders=False)
+    keys = [key for key in wide.entries if key[0] != "shift"][:13]
+    with StudyReporter() as reporter:
+        reporter.planned(wide.plan, 2, AHEAD)
+        known = {
+            key: wide.entries[key].model_copy(update={"whole_s": 2000.0 if place < slow else 20.0})
+            for place, key in enumerate(keys[:-1])
+        }
+        reporter.scheduled([job("shift", 2), job(*keys[-1])], known)
+        last = 2000.0 if slow == len(keys) else 20.0
+        reporter.ended(wide.entries[keys[-1]].model_copy(update={"whole_s": last}))
+    assert f"(1 run to go, {left})" in capsys.readouterr().err

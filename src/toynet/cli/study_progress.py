@@ -17,6 +17,9 @@ from toynet.studies.ledger import Entry
 from toynet.studies.outlook import Outlook
 from toynet.studies.plan import Plan
 
+_LATEST = 6
+"""Runs whose pace is taken for that of those to come: few, since a machine's other work changes."""
+
 
 class StudyReporter(TerminalReporter):
     """An `Audience` that draws. Used as a context."""
@@ -29,7 +32,7 @@ class StudyReporter(TerminalReporter):
         self._scores: dict[str, list[float]] = {}
         self._failed: dict[str, int] = {}
         self._running: dict[tuple[str, int], float] = {}
-        self._lengths: dict[str, list[float]] = {}
+        self._paces: list[float] = []
         self._waiting: set[tuple[str, int]] = set()
         self._jobs = 1
 
@@ -54,7 +57,7 @@ class StudyReporter(TerminalReporter):
     def scheduled(self, jobs: Sequence[Job], known: Mapping[tuple[str, int], Entry]) -> None:
         """Count anew from all runs known so far, so that a resumed study shows what it has already."""
         self._waiting = {(job.arm, job.seed) for job in jobs}
-        self._scores, self._failed, self._lengths = {}, {}, {}
+        self._scores, self._failed, self._paces = {}, {}, []
         for key, entry in known.items():
             if key not in self._waiting:  # such a run is tried again
                 self._count(entry)
@@ -111,18 +114,21 @@ class StudyReporter(TerminalReporter):
             self._failed[entry.arm] = self._failed.get(entry.arm, 0) + 1
             return
         self._scores.setdefault(entry.arm, []).append(score)
-        self._lengths.setdefault(entry.arm, []).append(entry.whole_s)
+        self._paces.append(entry.whole_s / self._work(entry.arm))
+
+    def _work(self, arm: str) -> int:
+        """Of one run, in multiply-adds of its forward passes."""
+        assert self._plan is not None
+        size = self._plan.sizes[arm]
+        return size.macs * size.samples
 
     def _left(self) -> str:
-        """How long the runs that are scheduled will still take, by what runs of their arm have taken."""
-        known = [length for lengths in self._lengths.values() for length in lengths]
-        if not known or not self._waiting:
+        """How long the runs that are scheduled will still take, at the pace of the latest ones."""
+        if not self._paces or not self._waiting:
             return ""
-        usual = statistics.median(known)
-        expected = {arm: statistics.median(lengths) for arm, lengths in self._lengths.items()}
-        now = time.monotonic()
+        pace, now = statistics.median(self._paces[-_LATEST:]), time.monotonic()
         left_s = sum(
-            max(0.0, expected.get(arm, usual) - (now - self._running.get((arm, seed), now)))
+            max(0.0, pace * self._work(arm) - (now - self._running.get((arm, seed), now)))
             for arm, seed in self._waiting
         )
         to_go = counted(len(self._waiting), "run")
