@@ -31,12 +31,12 @@ from tiny_study import toml
 
 from toynet.core.environment import describe
 from toynet.studies.folder import StudyFolder
+from toynet.studies.ledger import TIMED
 
 KILL_EVERY_S = 20.0
 SEEDS = 20
 EPOCHS = 20
 NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
-TIMED = {"train_s", "whole_s", "images_per_s"}
 
 
 def main() -> None:

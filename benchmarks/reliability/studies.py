@@ -19,14 +19,13 @@ from reliability import tiny
 from toynet.studies import engine
 from toynet.studies.conduct import conduct
 from toynet.studies.folder import StudyFolder
-from toynet.studies.ledger import Entry, Ledger, pack
+from toynet.studies.ledger import TIMED, Entry, Ledger, pack
 from toynet.studies.spec import StudySpec
 
 COUNT = 100
 SHORT = 2
 _RUNS, _IMAGES = 10_000, 5_000
 _LONGEST_LOAD_S = 2.0
-_TIMES = {"train_s", "whole_s", "images_per_s"}
 
 
 def spec(seeds: int = 3) -> StudySpec:
@@ -128,9 +127,7 @@ def _tear(journal: Path, draw: random.Random) -> None:
 
 
 def _entries(path: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    return {
-        key: entry.model_dump(exclude=_TIMES) for key, entry in StudyFolder(path).ledger.entries().items()
-    }
+    return {key: entry.model_dump(exclude=TIMED) for key, entry in StudyFolder(path).ledger.entries().items()}
 
 
 def _load_s() -> float:

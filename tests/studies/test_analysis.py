@@ -96,6 +96,21 @@ def test_a_run_that_takes_longer_in_every_block_is_a_budget_of_its_own():
     assert slightly.contrast("flip") is not None
 
 
+def test_other_work_beside_a_run_is_not_its_own_time():
+    runs = blocks(train_s=30.0)
+    busy = {key: one.model_copy(update={"cpu_s": 21.0}) for key, one in runs.items()}
+    assert analysis.analyse(plan(), busy).withheld == ()
+    in_pieces = {
+        key: one.model_copy(update={"cpu_s": None}) if key[0] == "flip" else one for key, one in busy.items()
+    }
+    assert "1.50 times control" in analysis.analyse(plan(), in_pieces).withheld[0].reason
+    dear = {
+        key: one.model_copy(update={"cpu_s": 30.0, "train_s": 20.0}) if key[0] == "flip" else one
+        for key, one in busy.items()
+    }
+    assert "1.43 times control" in analysis.analyse(plan(), dear).withheld[0].reason
+
+
 def test_time_that_is_not_slower_everywhere_or_too_short_to_be_measured_is_no_budget():
     runs = blocks(train_s=40.0)
     runs["flip", 2] = runs["flip", 2].model_copy(update={"train_s": 19.0})

@@ -26,7 +26,7 @@ from toynet.studies.engine import LocalEngine
 from toynet.studies.final import final
 from toynet.studies.folder import StudyFolder
 from toynet.studies.jobs import Job
-from toynet.studies.ledger import Entry
+from toynet.studies.ledger import TIMED, Entry
 from toynet.studies.outlook import Outlook
 from toynet.studies.plan import Plan
 from toynet.studies.schedule import carry_out
@@ -50,9 +50,8 @@ class Listener(Nobody):
 
 def scores(folder: StudyFolder) -> dict[tuple[str, int], tuple[object, ...]]:
     """All of every run that does not depend on the clock."""
-    timed = {"train_s", "whole_s", "images_per_s"}
     return {
-        key: tuple(entry.model_dump(exclude=timed).items()) for key, entry in folder.ledger.entries().items()
+        key: tuple(entry.model_dump(exclude=TIMED).items()) for key, entry in folder.ledger.entries().items()
     }
 
 
@@ -68,6 +67,7 @@ def test_a_study_leaves_its_plan_its_runs_and_a_verdict(finished: StudyFolder):
     assert [arm.name for arm in plan.arms] == ["control", "flip"]
     assert set(entries) == {(arm, seed) for arm in ("control", "flip") for seed in (0, 1)}
     assert all(entry.outcome == "finished" and entry.threads >= 1 for entry in entries.values())
+    assert all(0 < entry.cpu_s < 2 * entry.whole_s + 1 for entry in entries.values())
     assert sorted(path.name for path in finished.runs.iterdir()) == [
         "control-s0",
         "control-s1",

@@ -23,6 +23,7 @@ from toynet.studies.cluster import Cluster
 from toynet.studies.conduct import Nobody
 from toynet.studies.folder import StudyFolder
 from toynet.studies.jobs import Job
+from toynet.studies.ledger import TIMED
 from toynet.studies.ray_head import Head
 
 NO_RAY = "Ray is not installed: pip install 'toynet-lab[ray]'"
@@ -60,8 +61,7 @@ def lines(folder: StudyFolder) -> list[dict]:
 
 def scores(folder: StudyFolder) -> dict:
     """All of every run that does not depend on the clock."""
-    timed = {"train_s", "whole_s", "images_per_s"}
-    return {key: entry.model_dump(exclude=timed) for key, entry in folder.ledger.entries().items()}
+    return {key: entry.model_dump(exclude=TIMED) for key, entry in folder.ledger.entries().items()}
 
 
 class Killer(Nobody):

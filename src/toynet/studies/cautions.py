@@ -177,5 +177,5 @@ def _time(plan: Plan, entries: Entries) -> Iterator[Caution]:
         if ratio and ratio[1] and abs(ratio[0] - 1) > NOTABLE:
             told.append(f"{arm.name} {ratio[0]:.2f} times {arm.against}")
     if told:
-        text = f"a run trained longer or shorter than its pair in every block, median: {', '.join(told)}"
+        text = f"a run took longer or shorter than its pair in every block, median: {', '.join(told)}"
         yield Caution(code="unequal-time", text=text)

@@ -8,7 +8,7 @@ from toynet.studies.design import Arm, Size
 from toynet.studies.ledger import Entry
 
 TIMEABLE_S = 10.0
-"""Training of less than this is mostly starting up."""
+"""A run of less than this is mostly starting up."""
 
 
 class ArmCost(Record):
@@ -52,17 +52,24 @@ def _cost(arm: str, size: Size, entries: Mapping[tuple[str, int], Entry]) -> Arm
 
 
 def time_ratio(arm: str, against: str, entries: Mapping[tuple[str, int], Entry]) -> tuple[float, bool] | None:
-    """How many times as long a run of `arm` trains, median over pairs of one seed; whether all pairs agree
+    """How many times as long a run of `arm` takes, median over pairs of one seed; whether all pairs agree
     on which of the two is slower. None without pairs of runs that are long enough to be timed.
     """
-    pairs = [
-        entry.train_s / other.train_s
+    times = [
+        _times(entry, other)
         for (name, seed), entry in entries.items()
         if name == arm
         and (other := entries.get((against, seed)))
-        and min(entry.train_s, other.train_s) >= TIMEABLE_S
         and entry.outcome == other.outcome == "finished"
     ]
+    pairs = [mine / theirs for mine, theirs in times if min(mine, theirs) >= TIMEABLE_S]
     if not pairs:
         return None
     return statistics.median(pairs), min(pairs) > 1 or max(pairs) < 1
+
+
+def _times(one: Entry, other: Entry) -> tuple[float, float]:
+    """Of the processor where both are known, else of the clock, which other work lengthens too."""
+    if one.cpu_s is None or other.cpu_s is None:
+        return one.train_s, other.train_s
+    return one.cpu_s, other.cpu_s

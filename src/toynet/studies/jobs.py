@@ -73,19 +73,21 @@ def _train(job: Job) -> Entry:
     from toynet.runs.folder import RunFolder
     from toynet.runs.recipe import Recipe
     from toynet.studies.sharing import open_shared
+    from toynet.training import precision
 
-    started, path = time.perf_counter(), Path(job.path)
+    started, processor_s, path = time.perf_counter(), time.process_time(), Path(job.path)
     quiet, folder = Silent(), RunFolder(path)
     recipe = Recipe.from_table(job.arm, tomllib.loads(job.recipe))
     about = subject.divide(open_shared(Path(job.images)), recipe.data)
-    if (path / "recipe.toml").exists():
+    if begun := (path / "recipe.toml").exists():
         _check_recipe(folder, recipe)
         _wait_until_free(path)
         execute.resume(folder, threads=None, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
     else:
         execute.start(recipe, path, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
     part: Part = "test" if folder.recipe().eval.test else "val"
-    return sealed(job.arm, folder, part, whole_s=time.perf_counter() - started)
+    cpu_s = None if begun or precision.device() != "cpu" else time.process_time() - processor_s
+    return sealed(job.arm, folder, part, whole_s=time.perf_counter() - started, cpu_s=cpu_s)
 
 
 def _check_recipe(folder: "RunFolder", recipe: "Recipe") -> None:

@@ -35,6 +35,10 @@ Part = Literal["val", "test"]
 """Which images score a run."""
 
 
+TIMED = frozenset({"train_s", "whole_s", "cpu_s", "images_per_s"})
+"""What differs between runs that are the same."""
+
+
 class Entry(Record):
     """One run of one arm with one seed. Accuracies are fractions; none for a run that gave no score."""
 
@@ -51,6 +55,10 @@ class Entry(Record):
     train_s: float = 0.0
     whole_s: float = 0.0
     """From the start of the run to its sealed result."""
+
+    cpu_s: float | None = None
+    """Processor time of all of it, which other work does not lengthen; none where a GPU computed, and for
+    runs made in pieces."""
 
     images_per_s: float = 0.0
     parameters: int = 0
@@ -80,8 +88,10 @@ def pack(correct: NDArray[np.bool_]) -> str:
     return base64.b64encode(np.packbits(correct).tobytes()).decode()
 
 
-def sealed(arm: str, folder: RunFolder, part: Part, *, whole_s: float | None = None) -> Entry:
-    """The entry of a run that is finished. whole_s: as it was measured, if that was all of it.
+def sealed(
+    arm: str, folder: RunFolder, part: Part, *, whole_s: float | None = None, cpu_s: float | None = None
+) -> Entry:
+    """The entry of a run that is finished. whole_s, cpu_s: as they were measured, if that was all of it.
 
     Raises `ToyNetError` for a run that is not finished.
     """
@@ -102,6 +112,7 @@ def sealed(arm: str, folder: RunFolder, part: Part, *, whole_s: float | None = N
         epochs=result.epochs,
         train_s=result.train_s,
         whole_s=max(result.train_s, whole_s or 0.0),
+        cpu_s=cpu_s,
         images_per_s=result.images_per_s,
         parameters=result.parameters,
         macs=result.macs,
