@@ -10,6 +10,7 @@ from tiny_study import toml
 import toynet
 from toynet.core.errors import UsageError
 from toynet.reporting import reproduction
+from toynet.reporting.study_page import study_page
 from toynet.runs.folder import RunFolder
 from toynet.studies.conduct import conduct, rehearse
 from toynet.studies.final import final
@@ -55,6 +56,10 @@ def test_images_are_not_followed_over_seeds(varied: StudyFolder):
     assert contrast.new_images is None
     assert {arm.floor for arm in findings.comparisons[0].arms} == {None}
     assert "varied-split" in {one.code for one in findings.all_cautions()}
+    page = study_page(varied.account())
+    assert "other images validate for each seed" in page.html
+    assert "other images validate for each seed" in page.markdown
+    assert "interval over choices of validation images" in page.html
     assert "vary_split = true" in reproduction.study_file(varied.plans()[-1].spec)
 
 

@@ -210,6 +210,7 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
     runs = counted(scored, "finished run") + (f", {counted(lost, 'failed one')}" if lost else "")
     variants, compared = len(plan.arms) - 1, "the one before" if spec.chain else "the control"
     reads = [("Test set", words.test_reads(plan.test_reads))] if reproduction.is_final(account) else []
+    split = [("Split", "other images validate for each seed")] if spec.images_vary else []
     planned = f"{spec.seeds} for each arm"
     gathered = f"{len(_shared(account, [arm.name for arm in plan.arms]))} that all arms have"
     facts = [
@@ -222,6 +223,7 @@ def _facts(account: Account, margin: float | None) -> tuple[Fact, ...]:
         ("Runs", runs),
         ("Score", f"{words.metric(spec.metric)}, in percent; differences in points (pp)"),
         *reads,
+        *split,
     ]
     if margin is not None:
         origin = (

@@ -41,6 +41,7 @@ def study_page(account: Account, command: str | None = None) -> Page:
         "story": told,
         "metric": words.metric(spec.metric),
         "images": words.images(spec.metric),
+        "varied": spec.images_vary,
         "chain": spec.chain,
         "looks": not isinstance(spec.seeds, int),
         "wider": any(one.new_images for one in contrasts),

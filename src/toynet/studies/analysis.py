@@ -229,7 +229,7 @@ def _without(entry: Entry, images: Sequence[int]) -> Entry:
 
 def _on_the_same_images(spec: StudySpec) -> bool:
     """Whether an image's answers can be followed over seeds: at a fixed epoch, and for the same images."""
-    return spec.metric == "test_accuracy" or (spec.metric == "val_accuracy" and not spec.vary_split)
+    return spec.metric != "best_val_accuracy" and not spec.images_vary
 
 
 def _correctness(seeds: Mapping[str, Sequence[int]], entries: Entries) -> dict[str, NDArray[np.bool_]]:

@@ -158,6 +158,11 @@ class StudySpec(Record):
         return next(found, ())
 
     @property
+    def images_vary(self) -> bool:
+        """Whether each seed is scored on other images; all seeds of a final claim share the test images."""
+        return self.vary_split and self.metric != "test_accuracy"
+
+    @property
     def budget_s(self) -> float:
         """In seconds; infinite where there is none."""
         if self.budget is None:
