@@ -27,8 +27,8 @@ from toynet.training.loop import forward_backward
 from toynet.training.remembered import recall, remember
 from toynet.training.setup import Kernels, MemoryFormat, Setup, candidates, on_threads, prepare
 
-_ENOUGH_FLOP, _FEWEST_IMAGES = 1e11, 16
-"""A tenth to half a second on two cores; less and it is calls, not arithmetic, that are timed."""
+_ENOUGH_FLOP, _FEWEST_IMAGES = 5e10, 16
+"""Some tenths of a second on two cores; less and it is calls, not arithmetic, that are timed."""
 
 _NO_WORK = {"dropout", "weights", "weights_sha256"}
 _THREAD_VARIABLES = "OMP_NUM_THREADS", "MKL_NUM_THREADS"

@@ -11,8 +11,8 @@ from toynet.training.setup import Setup
 Candidate = TypeVar("Candidate", bound=Hashable)
 
 _ROUNDS, _FEWEST_ROUNDS = 5, 3
-_ENOUGH_S = 4.0
-_HOPELESS, _BEYOND_DOUBT = 2.0, 3.0
+_ENOUGH_S = 2.0
+_HOPELESS, _BEYOND_DOUBT = 1.5, 3.0
 _LONG_S = 1.0
 _FASTER, _CLEARLY_FASTER = 1.02, 1.05
 
@@ -28,7 +28,7 @@ def race(candidates: Sequence[Candidate], seconds: Callable[[Candidate], float])
     """Time every candidate, in turn, and keep the best time of each.
 
     In turn, because a busy moment must not decide for all runs to come. seconds: times one step. The first
-    round pays for making kernels and memory ready; after the second, what takes twice the best time is
+    round pays for making kernels and memory ready; after the second, what takes half as much again as the best is
     timed no more, and after a first one of more than a second what takes three times as long. After
     `_ENOUGH_S` seconds a race of `_FEWEST_ROUNDS` rounds is decided.
     """
