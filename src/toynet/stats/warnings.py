@@ -51,9 +51,9 @@ def _in_spite_of_failures(estimate: Estimate | None) -> str:
 
 
 def _few_seeds(found: Found) -> Iterator[Caution]:
-    few = [f"{name} {e.seeds}" for name, e in found.items() if e.seeds < sequential.FEWEST]
+    few = [f"{name} has {e.seeds}" for name, e in found.items() if e.seeds < sequential.FEWEST]
     if few:
-        text = f"a verdict needs {sequential.FEWEST} seeds; too few have {', '.join(few)}: description only"
+        text = f"a verdict needs {sequential.FEWEST} seeds ({', '.join(few)}): description only"
         yield Caution(code="few-seeds", text=text)
 
 
