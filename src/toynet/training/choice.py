@@ -28,8 +28,8 @@ def race(candidates: Sequence[Candidate], seconds: Callable[[Candidate], float])
     """Time every candidate, in turn, and keep the best time of each.
 
     In turn, because a busy moment must not decide for all runs to come. seconds: times one step. The first
-    round pays for making kernels and memory ready; after the second, what takes half as much again as the best is
-    timed no more, and after a first one of more than a second what takes three times as long. After
+    round pays for making kernels and memory ready; after the second, what takes half as much again as the
+    best is timed no more, and after a first one of more than a second what takes three times as long. After
     `_ENOUGH_S` seconds a race of `_FEWEST_ROUNDS` rounds is decided.
     """
     best = dict.fromkeys(candidates, math.inf)
