@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from toynet.core.errors import ToyNetError
-from toynet.studies.ledger import Entry, Ledger, pack
+from toynet.studies.folder import StudyFolder
+from toynet.studies.ledger import FORMAT, Entry, Ledger, pack
 
 ENTRY = Entry(arm="control", seed=3, outcome="finished", val_accuracy=0.5, val_loss=1.0, whole_s=2.0)
 
@@ -72,8 +73,24 @@ def test_a_flipped_bit_is_named_by_its_line_and_old_lines_without_crc_are_read(t
         ledger.entries()
 
 
+def test_a_journal_of_the_first_version_is_read():
+    """The one under results/ was written before the second."""
+    kept = Path(__file__).parents[2] / "results" / "studies" / "quickstart"
+    assert '"format":2' not in (kept / "journal.jsonl").read_text()
+    account = StudyFolder(kept).account()
+    verdicts = {
+        name: account.findings.contrast(name).verdict for name in ("flip", "rotation", "tiny_rotation")
+    }
+    assert verdicts == {
+        "flip": "hurts",
+        "rotation": "helps (size uncertain)",
+        "tiny_rotation": "undecided",
+    }
+    assert (account.plan.seen, account.plan.tuning, account.plan.spec.vary_split) == ((), {}, False)
+
+
 def test_a_journal_of_a_newer_version_is_told(tmp_path: Path):
-    Ledger(tmp_path).path.write_text('{"format":2,"plan":{}}\n')
+    Ledger(tmp_path).path.write_text(f'{{"format":{FORMAT + 1},"plan":{{}}}}\n')
     with pytest.raises(ToyNetError, match="newer ToyNet"):
         Ledger(tmp_path).plans()
 

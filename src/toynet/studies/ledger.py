@@ -23,8 +23,9 @@ from toynet.core.files import append_json_line, read_json_lines
 from toynet.core.records import Record
 from toynet.runs.folder import RunFolder
 
-FORMAT = 1
-"""The version of the journal's lines; a plan without a number is of the first."""
+FORMAT = 2
+"""The version of the journal's lines; a plan without a number is of the first. The second may have `cpu_s` in
+runs, and `seen`, `tuning` and `vary_split` in plans."""
 
 _KEYS = {"format", "plan", "run"}
 
