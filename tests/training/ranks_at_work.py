@@ -17,9 +17,8 @@ from toynet.augment.standardise import Standardiser
 from toynet.core.errors import Diverged, Interrupted
 from toynet.core.reporter import Silent
 from toynet.training import loop
-from toynet.training.distributed import Ranks
+from toynet.training.distributed import Ranks, joined
 from toynet.training.interrupts import StopFlag
-from toynet.training.launching import joined
 from toynet.training.learner import Learner
 from toynet.training.loop import Plan, TrainingImages
 from toynet.training.setup import Setup, prepare

@@ -13,7 +13,7 @@ from toynet.runs import weights as first_weights
 from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.ranks import assist
 from toynet.runs.recipe import Recipe, shipped
-from toynet.training.launching import joined
+from toynet.training.distributed import joined
 
 
 def train(

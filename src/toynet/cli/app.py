@@ -122,7 +122,7 @@ def _refuse(error: Exception, arguments: list[str], debug: bool) -> int:
 
 def _fail(message: str, code: int, debug: bool) -> int:
     if place_among_ranks()[1] > 1:
-        from toynet.training.launching import has_the_last_word
+        from toynet.training.distributed import has_the_last_word
 
         if not has_the_last_word(message, code):
             return code

@@ -3,32 +3,47 @@
 The data-parallel scheme of Li et al. 2020, "PyTorch Distributed" (arXiv:2006.15704): every rank holds the
 whole model, gradients are summed before each update, and so the weights stay equal. Unlike
 `DistributedDataParallel` this sums all gradients at once when the backward pass is over, weighted by images
-and not by ranks, because shares may be uneven. What ranks say to each other passes through gloo, and tensors
-on GPUs through NCCL, which has not been measured.
+and not by ranks, because shares may be uneven. `torchrun` tells each process its rank; what ranks say to
+each other passes through gloo, and tensors on GPUs through NCCL, which has not been measured.
 """
 
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
-from toynet.core.errors import ToyNetError
+from toynet.core.environment import place_among_ranks
+from toynet.core.errors import ToyNetError, UsageError
 from toynet.training.shares import Share, share
 
 Value = TypeVar("Value")
+
+_PATIENCE = timedelta(minutes=5)
+"""For what one rank may let the others wait during training; saving is the longest."""
 
 _PREPARATION_S = 6 * 3600.0
 """For reading and converting images, and for downloading them."""
 
 _ASK_EVERY_S = 0.05
-FAILED = "toynet/failed"
-"""The store's key that is counted up by a rank that fails."""
+_FAILED = "toynet/failed"
+
+_PR_SET_PDEATHSIG = 1
 
 
 class RankLost(ToyNetError):
@@ -78,13 +93,13 @@ class Ranks:
 
     def add_up(self, values: Tensor) -> None:
         """Replace `values` by their sum over the ranks, in place; the same bits on every rank."""
-        with peers_there():
+        with _peers_there():
             dist.all_reduce(values)
 
     def gather(self, values: Tensor) -> Tensor:
         """`values` (...) of every rank, all of one shape: (ranks, ...)."""
         parts = [torch.empty_like(values) for _ in range(self.size)]
-        with peers_there():
+        with _peers_there():
             dist.all_gather(parts, values)
         return torch.stack(parts)
 
@@ -104,7 +119,7 @@ class Ranks:
         if self.size == 1:
             return number
         value = torch.tensor(number)
-        with peers_there():
+        with _peers_there():
             dist.all_reduce(value, dist.ReduceOp.MAX)
         return int(value)
 
@@ -117,7 +132,7 @@ class Ranks:
         if self.size == 1:
             return value
         box = [value]
-        with peers_there():
+        with _peers_there():
             dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
@@ -143,9 +158,9 @@ class Ranks:
         """Return when the store has `keys`. It is asked now and then: its own waiting is deaf to signals."""
         assert self.store is not None
         until = time.monotonic() + _PREPARATION_S
-        with peers_there():
+        with _peers_there():
             while not self.store.check(keys):
-                if self.store.check([FAILED]) or time.monotonic() > until:
+                if self.store.check([_FAILED]) or time.monotonic() > until:
                     raise RuntimeError("it failed, or took too long, before training began")
                 time.sleep(_ASK_EVERY_S)
 
@@ -154,7 +169,75 @@ ALONE = Ranks()
 
 
 @contextmanager
-def peers_there() -> Iterator[None]:
+def joined() -> Iterator[Ranks]:
+    """The ranks that `torchrun` started, connected for the length of the block; one where it did not.
+
+    The block that fails leaves the connections to the end of the process, so that no other rank notices
+    before the error has been told.
+    """
+    rank, size = place_among_ranks()
+    if size == 1:
+        yield ALONE
+        return
+    _end_with_the_launcher()
+    _talk_within_one_machine()
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if local >= gpus:
+            raise UsageError(
+                f"there is no GPU for rank {rank}: this machine has {gpus}; start no more ranks on it"
+            )
+        torch.cuda.set_device(local)
+    with _peers_there():
+        store = _store()
+        backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
+    ranks = Ranks(rank, size, store)
+    try:
+        yield ranks
+    except BaseException:
+        # torchrun sends signals to the ranks that are left; this one is about to tell why, and to end.
+        with suppress(ValueError):  # outside the main thread, where signals are not ours
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+        raise
+    if rank == 0:
+        ranks.publish("")
+    dist.destroy_process_group()
+
+
+def has_the_last_word(error: str, code: int) -> bool:
+    """Whether this process, about to exit with `code`, is the one to tell the `error`: the first that asks.
+
+    torchrun's own report then has it as well.
+    """
+    rank, size = place_among_ranks()
+    if size == 1:
+        return True
+    if not dist.is_initialized() and "TORCHELASTIC_RUN_ID" not in os.environ:
+        return rank == 0  # nobody keeps a store yet
+    try:
+        first = _store().add(_FAILED, 1) == 1
+    except RuntimeError:
+        return True
+    if first and (report := os.environ.get("TORCHELASTIC_ERROR_FILE")):
+        with suppress(OSError):
+            extra = {"py_callstack": error, "timestamp": str(int(time.time()))}
+            about = {"message": error, "errorCode": code, "extraInfo": extra}
+            Path(report).write_text(json.dumps({"message": about}))
+    return first
+
+
+@cache
+def _store() -> Store:
+    """The key-value store of `torchrun`; of the first rank, where something else started the ranks."""
+    store: Store = next(rendezvous("env://", timeout=_PATIENCE))[0]
+    return store
+
+
+@contextmanager
+def _peers_there() -> Iterator[None]:
     """Turn a broken or silent connection into a `RankLost`."""
     try:
         yield
@@ -164,3 +247,20 @@ def peers_there() -> Iterator[None]:
             f"another rank has ended or does not answer ({reason}); the run goes on from its last "
             "checkpoint with --resume"
         ) from error
+
+
+def _end_with_the_launcher() -> None:
+    """Take the death of `torchrun` for a SIGTERM: nobody else would ever stop the ranks it leaves behind.
+
+    Not for a SIGINT, of which a second one interrupts: Linux may send one for each of torchrun's threads.
+    """
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _talk_within_one_machine() -> None:
+    """Keep to the loopback interface where all ranks are here: a machine's name may lead elsewhere."""
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE"):
+        loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
+        if loopback:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
