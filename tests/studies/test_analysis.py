@@ -241,3 +241,17 @@ def test_factors_get_no_effects_where_a_cell_is_unfair_or_missing():
     assert analysis.analyse(unfair, runs).factorial is None
     del runs[last, 4]
     assert analysis.analyse(whole, runs).factorial is None
+
+
+@pytest.mark.parametrize(("seen", "left"), [(0, False), (500, True), (IMAGES, False)])
+def test_a_claim_is_judged_without_the_images_that_were_trained_on(seen: int, left: bool):
+    claim = plan()
+    changed = {"spec": claim.spec.model_copy(update={"metric": "test_accuracy"}), "seen": tuple(range(seen))}
+    runs = {key: one.model_copy(update={"test_accuracy": one.val_accuracy}) for key, one in blocks().items()}
+    found = analysis.analyse(claim.model_copy(update=changed), runs)
+    assert (found.unseen is not None) == left
+    assert ("seen-in-training" in codes(found)) == bool(seen)
+    assert found.contrast("flip").verdict == "helps"
+    if left:
+        kept = [np.mean(runs["control", seed].correctness()[seen:]) for seed in range(5)]
+        assert found.unseen.arms[0].mean == pytest.approx(100 * np.mean(kept))

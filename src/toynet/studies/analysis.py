@@ -39,7 +39,7 @@ class Findings(Record):
     comparisons: tuple[Comparison, ...]
     withheld: tuple[Withheld, ...]
     unseen: Comparison | None
-    """Final claims: the same without the test images that are in train too; none where there are none."""
+    """Final claims: the same without the test images that are in train too; none where none or all are."""
 
     factorial: Factorial | None
     seeds: int
@@ -211,15 +211,16 @@ def _compare(plan: Plan, control: str, variants: Sequence[str], entries: Entries
 
 
 def _compare_unseen(plan: Plan, found: Sequence[Comparison], entries: Entries) -> Comparison | None:
-    """Scored anew on the images that were not trained on."""
-    if not found:
+    """Scored anew on the images that were not trained on; none where no image is left."""
+    if not found or len(plan.seen) >= max(entry.images for entry in entries.values()):
         return None
     rest = {key: _without(entry, plan.seen) for key, entry in entries.items()}
-    return _compare(plan, found[0].control, [one.variant for one in found[0].contrasts], rest)
+    control, *variants = (arm.name for arm in found[0].arms)
+    return _compare(plan, control, variants, rest)
 
 
 def _without(entry: Entry, images: Sequence[int]) -> Entry:
-    if entry.test_accuracy is None or len(images) >= entry.images:
+    if entry.test_accuracy is None:
         return entry
     kept = np.delete(entry.correctness(), images)
     return entry.model_copy(

@@ -43,7 +43,11 @@ def cautions(plan: Plan, entries: Entries, earlier: Sequence[Plan]) -> tuple[Cau
 
 def seen(plan: Plan, found: Sequence[Comparison], unseen: Comparison | None) -> Iterator[Caution]:
     """What a claim comes to where test images were trained on. found: with them."""
+    if not plan.seen:
+        return
+    text = f"{counted(len(plan.seen), 'test image')} also in train, pixel for pixel"
     if unseen is None:
+        yield Caution(code="seen-in-training", text=text)
         return
     shown = "; ".join(
         f"{raw.name} {raw.mean:.2f} % with them, {rest.mean:.2f} % without"
@@ -51,8 +55,7 @@ def seen(plan: Plan, found: Sequence[Comparison], unseen: Comparison | None) -> 
         if raw.mean is not None and rest.mean is not None
     )
     without = " ".join(f"{one.variant} without them: {one.sentence}" for one in unseen.contrasts)
-    text = f"{counted(len(plan.seen), 'test image')} also in train, pixel for pixel: {shown}. {without}"
-    yield Caution(code="seen-in-training", text=text)
+    yield Caution(code="seen-in-training", text=f"{text}: {shown}. {without}")
 
 
 def _test_reads(plan: Plan) -> Iterator[Caution]:
@@ -119,6 +122,7 @@ def _metric(spec: StudySpec) -> Iterator[Caution]:
 
 
 def _split(spec: StudySpec) -> Iterator[Caution]:
+    """Nadeau and Bengio 2003, "Inference for the Generalization Error", on parts that overlap."""
     if spec.images_vary:
         text = "every seed set other images apart, so the intervals hold for more than one choice of them"
         yield Caution(

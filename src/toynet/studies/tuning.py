@@ -35,7 +35,7 @@ def _tried(folder: StudyFolder, plan: Plan) -> Iterator[Settings]:
             made = {arm for arm, _ in other.ledger.entries()} if theirs.digest == plan.digest else ()
         except ToyNetError:
             continue  # a damaged neighbour is none of our business
-        for settings in (settings_that_count(theirs.arm(name).recipe) for name in sorted(made)):
+        for settings in (settings_that_count(arm.recipe) for arm in theirs.arms if arm.name in made):
             if settings not in seen:
                 seen.append(settings)
                 yield settings
