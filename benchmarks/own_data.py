@@ -38,9 +38,9 @@ from toynet.data.spec import DataSpec
 from toynet.runs import subject
 from toynet.runs.recipe import Recipe
 from toynet.training import loop, mapped
+from toynet.training.images import TrainingImages
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
-from toynet.training.loop import TrainingImages
 
 CLASSES, TEST_EVERY, ROUNDS, SECONDS = 10, 50, 5, 6.0
 MEMORY_GROUPS = Path("/sys/fs/cgroup/memory")

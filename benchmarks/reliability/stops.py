@@ -15,6 +15,7 @@ from reliability import tiny
 from toynet.core.errors import Interrupted
 from toynet.core.reporter import Silent
 from toynet.training import loop
+from toynet.training.images import TrainingImages
 
 COUNT = 50
 """Batches at which a run is stopped; the run has 52."""
@@ -69,7 +70,7 @@ def _watched(path: Path, one: tiny.Recipe, about: tiny.Subject, stop_after: int 
     seen: list[list[int]] = []
     real = loop.load
 
-    def load(data: loop.TrainingImages, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def load(data: TrainingImages, indices: Tensor) -> tuple[Tensor, Tensor]:
         seen.append(indices.tolist())
         return real(data, indices)
 

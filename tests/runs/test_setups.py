@@ -220,6 +220,31 @@ def test_compiled_kernels_are_considered_only_where_they_can_be_had(monkeypatch:
         setups.options(recipe(**{"train.kernels": "compiled"}), CARD, 1)
 
 
+def test_a_gpus_compiler_waits_for_bench_or_for_a_recipe_that_asks(monkeypatch: pytest.MonkeyPatch):
+    """Compiling takes longer than many a run. Without a GPU: what would be timed, and what is chosen."""
+    timed: list[Setup] = []
+
+    def time_setups(wanted: list[Setup], seconds: object) -> list[Timing]:
+        timed.extend(wanted)
+        return [Timing(setup=one, seconds=1.0 / len(str(one))) for one in wanted]
+
+    monkeypatch.setattr(setups.precision, "device", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
+    monkeypatch.setattr(setups, "find_spec", lambda name: True)
+    monkeypatch.setattr(setups, "_short_trial", lambda recipe, card: None)
+    monkeypatch.setattr(setups, "time_setups", time_setups)
+    choose(recipe())
+    assert {one.kernels for one in timed} == {"direct"}
+    asked = choose(recipe(**{"train.kernels": "compiled"}))
+    assert asked.setup.kernels == "compiled"
+    compiled = setup("bf16", "compiled")
+    key = setups.memory_key(recipe(), CARD)
+    remember(
+        setups.memory_file(), key, recall(setups.memory_file(), key).model_copy(update={"best": compiled})
+    )
+    assert choose(recipe()).setup == compiled
+
+
 def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(setups, "busy_warning", lambda threads: f"busy with {threads}")
     notes = Notes()

@@ -18,9 +18,10 @@ from toynet.core.errors import Diverged, Interrupted
 from toynet.core.reporter import Silent
 from toynet.training import loop
 from toynet.training.distributed import Ranks, joined
+from toynet.training.images import TrainingImages
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
-from toynet.training.loop import Plan, TrainingImages
+from toynet.training.loop import Plan
 from toynet.training.setup import Setup, prepare
 from toynet.training.spec import LossSpec, OptimSpec, ScheduleSpec, TrainSpec
 from toynet.training.synced_norm import SyncedBatchNorm, synced

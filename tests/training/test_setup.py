@@ -5,7 +5,7 @@ from torch import nn
 
 from toynet.models.same import SameConv
 from toynet.training import setup as setup_room
-from toynet.training.setup import Setup, candidates, fits, on_threads, prepare, stated
+from toynet.training.setup import Setup, candidates, fits, in_steps, on_threads, prepare, stated
 from toynet.training.spec import TrainSpec
 
 BOTH = ("channels_last", "contiguous")
@@ -97,18 +97,18 @@ def test_a_model_takes_kernels_and_memory_order_and_gives_them_back():
             assert torch.equal(layer.weight, weight)
 
 
-def test_on_a_gpu_the_model_is_compiled_by_torch(monkeypatch: pytest.MonkeyPatch):
-    """Without a GPU: that the call is made there and nowhere else."""
+def test_on_a_gpu_steps_are_compiled_by_torch(monkeypatch: pytest.MonkeyPatch):
+    """Without a GPU: that the call is made there and nowhere else, and leaves the model itself as it was."""
     bold = Setup(precision="bf16", kernels="compiled", memory_format="channels_last", threads=1)
-    calls = []
+    made = nn.Identity()
+    monkeypatch.setattr(torch, "compile", lambda model, **options: made)
     for gpu in (True, False):
         for setup in (bold, bold.model_copy(update={"kernels": "direct"})):
             monkeypatch.setattr(setup_room, "_on_gpu", lambda model, gpu=gpu: gpu)
             model = nn.Sequential(SameConv(4, 4))
-            monkeypatch.setattr(model, "compile", lambda made=(gpu, setup.kernels): calls.append(made))
             prepare(model, setup)
-            assert not (gpu and model[0].compiled)
-    assert calls == [(True, "compiled")]
+            assert model[0].compiled is (setup is bold and not gpu)
+            assert in_steps(model, setup) is (made if gpu and setup is bold else model)
 
 
 def test_threads_are_given_back():

@@ -73,7 +73,9 @@ class GlobalMaxPool(nn.Module):
     """The largest value of every map: (N, C, H, W) -> (N, C)."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps.amax(dim=(2, 3))
+        # Not `amax`, which compares again on the way back: what `torch.compile` computes anew in another
+        # precision equals the largest value nowhere, and the gradient is 0/0.
+        return maps.flatten(2).max(dim=2).values
 
 
 def speednet(spec: ModelSpec, *, classes: int, image_shape: ImageShape) -> HeadedNet:

@@ -189,6 +189,7 @@ def _train(attempt: _Attempt) -> None:
     with (
         event_log(folder.tensorboard, epochs_done=learner.state.epoch) as events,
         torch.random.fork_rng(),
+        precision.repeatable(device),
         crew.in_step(ranks, recipe, learner),
         stop_on_signals(to_the_end=ranks.size > 1) as stop,
     ):

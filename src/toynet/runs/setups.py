@@ -1,9 +1,9 @@
 """From what a recipe leaves at auto to one set-up: asked for, chosen by `bench` before, or timed now."""
 
+import copy
 import os
 import time
 from collections.abc import Callable
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from toynet.training import losses, precision
 from toynet.training.choice import explain, fastest, time_setups
 from toynet.training.loop import forward_backward
 from toynet.training.remembered import recall, remember
-from toynet.training.setup import Kernels, MemoryFormat, Setup, candidates, on_threads, prepare
+from toynet.training.setup import MemoryFormat, Setup, candidates, in_steps, on_threads, prepare
 
 _ENOUGH_FLOP, _FEWEST_IMAGES = 5e10, 16
 """Some tenths of a second on two cores; less and it is calls, not arithmetic, that are timed."""
@@ -52,19 +52,22 @@ class Trial:
         height, width, channels = card.image_shape
         count = images or recipe.train.micro_batch or recipe.train.batch_size
         noise = torch.Generator().manual_seed(0)
-        self._build = partial(subject.build_model, recipe, card)
-        self._models: dict[Kernels, nn.Module] = {}
+        self._model = subject.build_model(recipe, card).to(device)
+        self._networks: dict[str, nn.Module] = {}
         self._images = torch.randn(count, channels, height, width, generator=noise).to(device)
         self._labels = torch.zeros(count, dtype=torch.int64, device=device)
         self._loss = losses.build(recipe.loss)
 
     def seconds(self, setup: Setup, micro_batch: int | None = None) -> float:
         """One pass forward and backward in `setup`, in pieces of `micro_batch` images."""
-        model = self._models.setdefault(setup.kernels, self._build().to(self._images.device))
-        prepare(model, setup)
+        if setup.name not in self._networks:
+            model = copy.deepcopy(self._model)
+            prepare(model, setup)
+            self._networks[setup.name] = in_steps(model, setup)
+        network = self._networks[setup.name]
         with on_threads(setup.threads):
             started = time.perf_counter()
-            forward_backward(model, self._loss, self._images, self._labels, setup, micro_batch)
+            forward_backward(network, self._loss, self._images, self._labels, setup, micro_batch)
             return time.perf_counter() - started
 
 
@@ -86,6 +89,8 @@ def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
 
     That is what `bench` chose on this machine, if it fits; else the fastest of fp32, bf16 and bf16 with
     compiled kernels, on the threads asked for, those `bench` found best, or torch's own. The times are kept.
+    A GPU's compiled kernels take most of a minute to come, which only pays in long runs: they wait for
+    `bench` or for a recipe that asks.
     """
     memory, key = memory_file(), memory_key(recipe, card)
     entry = recall(memory, key)
@@ -96,6 +101,8 @@ def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
     if entry.best in possible:
         return Choice(entry.best, "chosen by toynet bench on this machine")
     wanted = [setup for setup in possible if setup.memory_format == possible[0].memory_format]
+    if precision.device() == "cuda":
+        wanted = [setup for setup in wanted if setup.kernels == "direct"] or wanted
     if len(wanted) == 1:
         return Choice(wanted[0], "as asked for")
     known = [timing for timing in entry.timings if timing.setup in possible]

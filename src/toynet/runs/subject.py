@@ -26,7 +26,8 @@ from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
 from toynet.training import mapped, precision
 from toynet.training.distributed import ALONE, Ranks
-from toynet.training.loop import Plan, Score, TrainingImages
+from toynet.training.images import TrainingImages
+from toynet.training.loop import Plan, Score
 from toynet.training.setup import stated
 
 _WHITENING_IMAGES = 2000

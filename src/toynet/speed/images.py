@@ -12,7 +12,7 @@ from toynet.data import sources
 from toynet.data.spec import DataSpec
 from toynet.runs import subject
 from toynet.runs.folder import DataCard
-from toynet.training.loop import TrainingImages
+from toynet.training.images import TrainingImages
 
 _BUILT_IN = {"cifar10": 10, "cifar100": 100, "glyphs": 10}
 _SIDE, _CHANNELS = 32, 3

@@ -3,7 +3,7 @@
 from itertools import cycle
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from toynet.augment import pipeline
 from toynet.core import memory
@@ -16,9 +16,10 @@ from toynet.speed.clock import now, rounds
 from toynet.speed.images import training_images
 from toynet.speed.records import Part, Spread, Training
 from toynet.training import losses, optimizers, precision, schedules
+from toynet.training.images import load
 from toynet.training.learner import Learner
-from toynet.training.loop import forward_backward, gradient_norm, load
-from toynet.training.setup import prepare, stated
+from toynet.training.loop import forward_backward, gradient_norm
+from toynet.training.setup import in_steps, prepare
 
 PARTS = ("load", "augment", "forward", "backward", "optimiser", "rest")
 """Gathering and standardising; augmenting; the model and the loss; the gradient, and reading the loss; the
@@ -59,7 +60,7 @@ class Stepper:
         self._device, self._plan = precision.device(), subject.plan(recipe, card)
         spec = self._plan.train
         model = subject.build_model(recipe, card).to(self._device)
-        prepare(model, stated(spec))
+        prepare(model, self._plan.setup)
         self._learner = Learner.fresh(model, self._plan.optim, spec)
         self._data = training_images(card, spec.batch_size, self._device)
         count = len(self._data.images)
@@ -72,7 +73,7 @@ class Stepper:
         self._last_step = spec.epochs * per_epoch - 1
         self._timer = _Timer(self._device)
         self._loss = self._timer.ending_forward(losses.build(self._plan.loss))
-        model.register_forward_pre_hook(self._timer.before_forward)
+        self._network = self._timer.before_each(in_steps(model, self._plan.setup))
 
     def step(self) -> dict[str, float]:
         """One step as the loop takes it: the milliseconds of its parts."""
@@ -87,7 +88,7 @@ class Stepper:
         step = learner.state.step
         torch.manual_seed(derive(plan.train.seed, "dropout", step))
         optimizers.set_rate(learner.optimizers, self._rate, min(step, self._last_step))
-        forward_backward(learner.model, self._loss, images, labels, plan.setup, plan.train.micro_batch)
+        forward_backward(self._network, self._loss, images, labels, plan.setup, plan.train.micro_batch)
         timer.end("backward")
         gradient_norm(learner.model, plan.optim.clip_norm)
         for optimizer in learner.optimizers:
@@ -121,10 +122,16 @@ class _Timer:
         self.ms[part] += (moment - self._last) * 1e3
         self._last = moment
 
-    def before_forward(self, *_: object) -> None:
+    def before_each(self, network: nn.Module) -> nn.Module:
         """Before the first micro-batch lies the rest, before each other one the gradient of its neighbour."""
-        self.end("backward" if self._passes else "rest")
-        self._passes += 1
+
+        def begun(*_: object) -> None:
+            self.end("backward" if self._passes else "rest")
+            self._passes += 1
+
+        called = nn.Sequential(network)
+        called.register_forward_pre_hook(begun)
+        return called
 
     def ending_forward(self, loss: losses.Loss) -> losses.Loss:
         def timed(logits: Tensor, target: Tensor) -> Tensor:

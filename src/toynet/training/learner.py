@@ -112,7 +112,9 @@ def _restore_optimizer(optimizer: Optimizer, saved: dict[str, Tensor], *, starte
     for index, entries in by_parameter.items():
         parameter = parameters[index]
         optimizer.state[parameter] = {
-            key: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+            key: torch.empty_like(parameter).copy_(value)
+            if value.shape == parameter.shape
+            else value.to(parameter.device)
             for key, value in entries.items()
         }
 

@@ -15,20 +15,20 @@ from torch import Tensor, nn
 
 from toynet.augment import pipeline
 from toynet.augment.spec import AugmentSpec
-from toynet.augment.standardise import Standardiser
 from toynet.core.errors import Diverged, Interrupted
 from toynet.core.records import EpochRecord
 from toynet.core.reporter import Reporter
 from toynet.core.seeds import derive
 from toynet.data import batches
-from toynet.training import losses, mapped, optimizers, schedules
+from toynet.training import losses, optimizers, schedules
 from toynet.training.distributed import ALONE, Ranks
 from toynet.training.freezing import freeze
+from toynet.training.images import TrainingImages, load, look_ahead
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
 from toynet.training.precision import arithmetic
 from toynet.training.resolution import shrink
-from toynet.training.setup import Setup
+from toynet.training.setup import Setup, in_steps
 from toynet.training.shares import Share
 from toynet.training.spec import LossSpec, OptimSpec, ScheduleSpec, TrainSpec
 
@@ -47,21 +47,6 @@ class Plan:
     augment: AugmentSpec
     classes: int
     setup: Setup
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """images: (M, H, W, C) uint8 and labels: (N,) int64, on the model's device.
-
-    rows: (N,) int64, where image i lies in `images`; none where it is at i.
-    mapped: `images` lie in a file; they stay on the host where the device has no room for them.
-    """
-
-    images: Tensor
-    labels: Tensor
-    standardise: Standardiser
-    rows: Tensor | None = None
-    mapped: bool = False
 
 
 def train(
@@ -87,6 +72,7 @@ def train(
     rate = schedules.build(plan.schedule, epochs=spec.epochs, steps_per_epoch=steps_per_epoch)
     loss_function = losses.build(plan.loss, data.labels.bincount(minlength=plan.classes))
     evenly = data.labels.cpu().numpy() if spec.sampling == "balanced" else None
+    network = in_steps(model, plan.setup, alone=ranks.size == 1)
 
     while state.epoch < spec.epochs and not _waited_enough(learner, spec):
         epoch = state.epoch
@@ -107,7 +93,7 @@ def train(
             freeze(model, spec.freeze, progress)
             optimizers.set_rate(learner.optimizers, rate, state.step, state.plateau.factor)
             loss, correct = forward_backward(
-                model, loss_function, images, labels, plan.setup, spec.micro_batch, share
+                network, loss_function, images, labels, plan.setup, spec.micro_batch, share
             )
             average = share.weight if spec.batch_norm == "rank" else None
             loss, correct = ranks.combine(model, loss, correct, average)
@@ -132,23 +118,6 @@ def train(
         if _worth_saving(learner, spec):
             save(learner)
         _stop_if_asked(stop, learner, save, ranks)
-
-
-def load(data: TrainingImages, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Images at `indices` (B,), standardised (B, C, H, W) float32 channels-last, and their labels (B,)."""
-    rows = _rows(data, indices)
-    return data.standardise(data.images[rows].to(data.labels.device)), data.labels[indices]
-
-
-def look_ahead(data: TrainingImages, indices: Tensor) -> None:
-    """Have the images at `indices` (B,) read from the disk meanwhile, where they lie there."""
-    if data.mapped and data.images.device.type == "cpu":
-        mapped.expect(data.images, _rows(data, indices))
-
-
-def _rows(data: TrainingImages, indices: Tensor) -> Tensor:
-    """Where the images at `indices` lie in `data.images`, on the device of these."""
-    return (indices if data.rows is None else data.rows[indices]).to(data.images.device)
 
 
 def _augmented(
@@ -176,12 +145,16 @@ def forward_backward(
     The batch passes in pieces of `micro_batch` images, each weighted by its share. Where these images are
     only a rank's `share` of the batch, so are gradient, loss and number.
     """
-    for parameter in model.parameters():
-        parameter.grad = None
-    total, correct = 0.0, 0
+    found: list[
+        Tensor
+    ] = []  # of each piece its loss and number correct, read once: a GPU waits for its reader
     whole, reach = (share.whole, share.reach) if share else (len(images), len(images))
     size = micro_batch or max(reach, 1)
     images = images.contiguous(memory_format=setup.layout)
+    # Where passes are replayed, a second one writes its gradient where the first one did.
+    own_memory = images.is_cuda and size < reach
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter) if own_memory and parameter.requires_grad else None
     for first in range(0, reach, size):
         piece, target = images[first : first + size], labels[first : first + size]
         with arithmetic(setup.precision, images.device.type):
@@ -189,10 +162,12 @@ def forward_backward(
         # A piece without images only keeps the other ranks company in their batch norm.
         loss = loss_function(logits, target) * (len(piece) / whole) if len(piece) else logits.sum()
         loss.backward()
-        total += loss.item()
         truth = target if target.ndim == 1 else target.argmax(dim=1)
-        correct += int((logits.detach().argmax(dim=1) == truth).sum())
-    return total, correct
+        correct = (logits.detach().argmax(dim=1) == truth).sum()
+        found.append(torch.stack([loss.detach().float(), correct.float()]))
+        del logits, loss  # a recording must find nothing of the passes before it alive
+    rows = torch.stack(found).tolist() if found else []
+    return sum(loss for loss, _ in rows), int(sum(correct for _, correct in rows))
 
 
 def gradient_norm(model: nn.Module, clip_norm: float) -> float:

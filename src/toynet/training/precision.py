@@ -1,7 +1,7 @@
 """Where a step is computed and in which arithmetic."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -21,6 +21,19 @@ def arithmetic(precision: Precision, device_type: str) -> Iterator[None]:
     """bf16 autocast over fp32 weights, or fp32; on CUDA its products may be TF32."""
     if device_type == "cuda" and precision == "fp32":
         torch.set_float32_matmul_precision("high")
-    context = torch.autocast(device_type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-    with context:
+    if precision == "fp32":
+        yield
+        return
+    # What is recorded for replay (`training.replay`) must not take its weights from a cache.
+    with torch.autocast(device_type, dtype=torch.bfloat16, cache_enabled=device_type != "cuda"):
+        yield
+
+
+@contextmanager
+def repeatable(device_type: str) -> Iterator[None]:
+    """On CUDA no algorithm that sums in another order each time, so that a run gives the same bits again."""
+    if device_type == "cuda":
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            yield
+    else:
         yield

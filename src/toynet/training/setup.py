@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from toynet.core.records import Record
 from toynet.models.chain import use_compiled
 from toynet.training.precision import Precision
+from toynet.training.replay import Replayed
 from toynet.training.spec import TrainSpec
 
 Kernels = Literal["direct", "compiled"]
@@ -93,15 +94,21 @@ def candidates(
 
 
 def prepare(model: nn.Module, setup: Setup) -> None:
-    """Give `model` the kernels and the memory order of `setup`, in place.
-
-    On a GPU compiled kernels are those of `torch.compile`, which cannot be taken back.
-    """
-    compiled, on_gpu = setup.kernels == "compiled", _on_gpu(model)
-    use_compiled(model, compiled and not on_gpu)
-    if compiled and on_gpu:
-        model.compile()
+    """Give `model` the kernels and the memory order of `setup`, in place."""
+    use_compiled(model, setup.kernels == "compiled" and not _on_gpu(model))
     convert_conv2d_weight_memory_format(model, setup.layout)
+
+
+def in_steps(model: nn.Module, setup: Setup, *, alone: bool = True) -> nn.Module:
+    """What a training step calls in place of `model`; it has the same weights.
+
+    On a GPU compiled kernels are made by `torch.compile`, when first called with a size of batch, and on CUDA
+    passes are recorded and replayed; not where ranks talk to each other in the middle of one (`alone`).
+    """
+    if setup.kernels == "compiled" and _on_gpu(model):
+        model = cast(nn.Module, torch.compile(model, dynamic=False))
+    on_cuda = any(parameter.is_cuda for parameter in model.parameters())
+    return Replayed(model) if alone and on_cuda else model
 
 
 def _on_gpu(model: nn.Module) -> bool:
