@@ -10,7 +10,7 @@ Precision = Literal["bf16", "fp32"]
 
 
 def device() -> str:
-    """`cuda` or `mps` where there is one, else `cpu`. Only `cpu` has been measured."""
+    """`cuda` or `mps` where there is one, else `cpu`."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
