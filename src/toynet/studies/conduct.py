@@ -23,6 +23,7 @@ from toynet.studies.plan import Plan
 from toynet.studies.preparation import Prepared, journal, prepare
 from toynet.studies.schedule import Engine, Watcher, carry_out
 from toynet.studies.spec import StudySpec
+from toynet.training import precision
 from toynet.training.interrupts import stop_on_signals
 
 _IMAGES = ".images"
@@ -72,9 +73,9 @@ def conduct(
     """Carry the study out, in the folder `path`; returns all that its runs say.
 
     `arms`: those of `spec`, where they are known already. As many runs at once as `jobs`: by default one for
-    each core, and the cores are divided among them; on a `cluster`, as many as it has room for. With `resume`
-    a study that has begun goes on, here or there, on as many threads a run as before; what is finished is not
-    done again, what a dying process took down is. `known_before` adds to the plan, once, before it
+    each core (a GPU must have the room), and the cores are divided among them; on a `cluster`, as many as it
+    has room for. With `resume` a study that has begun goes on, here or there, on as many threads a run as
+    before; what is finished is not done again, what a dying process took down is. `known_before` adds to the plan, once, before it
     is written: by default what had been tried beside the study. Raises `UsageError` for a study that cannot
     be, that does not fit into its budget, or that is there already; `ToyNetError` for a cluster that does not
     answer; `Interrupted` when a signal stops it.
@@ -178,7 +179,8 @@ def _threads(folder: StudyFolder, jobs: int | None, cluster: Cluster | None) -> 
 
 def _engine(jobs: int | None, threads: int, cluster: Cluster | None) -> Engine:
     if cluster is None:
-        return LocalEngine(jobs or max(1, usable_cores() // threads), threads)
+        room = precision.runs_with_room() or usable_cores()
+        return LocalEngine(jobs or max(1, min(room, usable_cores() // threads)), threads)
     from toynet.studies.ray_engine import RayEngine
 
     return RayEngine(cluster, threads, jobs)
