@@ -42,7 +42,12 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name, or th
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its folder.")]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, max=1024, help="Runs at once; by default one for each core, on a GPU if there is room.", show_default=False),
+    typer.Option(
+        min=1,
+        max=1024,
+        help="Runs at once; by default one for each core, if a GPU has the room.",
+        show_default=False,
+    ),
 ]
 
 Engine = Annotated[
