@@ -24,7 +24,7 @@ class Replayed(nn.Module):
         self.model = model
         self._last: Hashable = None
         self._recorded: Hashable = None
-        self._replay: Callable[[Tensor], Any] = model
+        self._replay: Callable[[Tensor], Any] = model.__call__
 
     def forward(self, images: Tensor) -> Any:
         moment = self._moment(images)
@@ -44,8 +44,8 @@ class Replayed(nn.Module):
         # The callable's own `forward` is replaced; the model keeps its.
         called = nn.Sequential(self.model)
         with torch.random.fork_rng(devices=[images.device]), _unchanged(self.model):
-            replay: Callable[[Tensor], Any] = torch.cuda.make_graphed_callables(called, (images.clone(),))
-        return replay
+            torch.cuda.make_graphed_callables(called, (images.clone(),))
+        return called.__call__
 
 
 @contextmanager
