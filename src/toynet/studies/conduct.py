@@ -76,9 +76,9 @@ def conduct(
     each core (a GPU must have the room), and the cores are divided among them; on a `cluster`, as many as it
     has room for. With `resume` a study that has begun goes on, here or there, on as many threads a run as
     before; what is finished is not done again, what a dying process took down is. `known_before` adds to the
-    plan, once, before it is written: by default what had been tried beside the study. Raises `UsageError` for a study that cannot
-    be, that does not fit into its budget, or that is there already; `ToyNetError` for a cluster that does not
-    answer; `Interrupted` when a signal stops it.
+    plan, once, before it is written: by default what had been tried beside the study. Raises `UsageError` for
+    a study that cannot be, that does not fit into its budget, or that is there already; `ToyNetError` for a
+    cluster that does not answer; `Interrupted` when a signal stops it.
     """
     audience, folder = audience or Nobody(), StudyFolder(path)
     _check_place(folder, resume)
