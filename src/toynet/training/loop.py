@@ -167,7 +167,7 @@ def forward_backward(
         found.append(torch.stack([loss.detach().float(), correct.float()]))
         del logits, loss  # a recording must find nothing of the passes before it alive
     rows = torch.stack(found).tolist() if found else []
-    return sum(loss for loss, _ in rows), int(sum(correct for _, correct in rows))
+    return sum((loss for loss, _ in rows), 0.0), int(sum(correct for _, correct in rows))
 
 
 def gradient_norm(model: nn.Module, clip_norm: float) -> float:
