@@ -70,21 +70,22 @@ def test_a_step_is_that_of_the_processor_but_for_rounding(name: str, precision: 
     assert cosine > (0.995 if precision == "fp32" else 0.9)
 
 
-def test_replayed_passes_are_the_passes_themselves():
+@pytest.mark.parametrize("kernels", ["direct", "compiled"])
+def test_replayed_passes_are_the_passes_themselves(kernels: str):
     """To the last bit: dropout draws alike, pieces add up, a part freezes, a smaller batch comes by."""
     spec = ModelSpec(name="toynet14", widths=(16, 32, 64, 128), dropout=0.3)
-    how, loss = setup("bf16"), losses.build(LossSpec())
+    how, loss = setup("bf16", kernels), losses.build(LossSpec())
     plain = catalog.build(spec, classes=10, image_shape=(32, 32, 3), seed=0).to("cuda")
     prepare(plain, how)
     model = copy.deepcopy(plain)
-    replayed = in_steps(model, how)
+    called, replayed = in_steps(plain, how, alone=False), in_steps(model, how)
     generator = torch.Generator("cuda").manual_seed(3)
     with repeatable("cuda"):
         for step, size in enumerate([64, 64, 64, 64, 24, 64, 64, 64]):
             images = torch.randn(size, 3, 32, 32, device="cuda", generator=generator)
             labels = torch.arange(size, device="cuda") % 10
             found = []
-            for network, owner in ((plain, plain), (replayed, model)):
+            for network, owner in ((called, plain), (replayed, model)):
                 freeze(owner, {"stem": 0.5, "stack1": 0.5}, step / 8)
                 torch.manual_seed(step)
                 found.append(

@@ -45,7 +45,7 @@ Jobs = Annotated[
     typer.Option(
         min=1,
         max=1024,
-        help="Runs at once; by default one for each core, if a GPU has the room.",
+        help="Runs at once; by default one for each core, fewer where a GPU is short of memory.",
         show_default=False,
     ),
 ]

@@ -78,6 +78,7 @@ def assist(ranks: Ranks, data_root: Path | None) -> str | None:
     with (
         on_threads(threads),
         torch.random.fork_rng(),
+        precision.repeatable(device),
         in_step(ranks, recipe, learner),
         stop_on_signals(to_the_end=True) as stop,
     ):

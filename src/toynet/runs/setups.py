@@ -30,6 +30,9 @@ from toynet.training.setup import MemoryFormat, Setup, candidates, in_steps, on_
 _ENOUGH_FLOP, _FEWEST_IMAGES = 5e10, 16
 """Some tenths of a second on two cores; less and it is calls, not arithmetic, that are timed."""
 
+_UNTIL_REPLAYED = 3
+"""Passes: one as it comes, one that is recorded, one that has been."""
+
 _NO_WORK = {"dropout", "weights", "weights_sha256"}
 _THREAD_VARIABLES = "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 
@@ -53,22 +56,30 @@ class Trial:
         count = images or recipe.train.micro_batch or recipe.train.batch_size
         noise = torch.Generator().manual_seed(0)
         self._model = subject.build_model(recipe, card).to(device)
-        self._networks: dict[str, nn.Module] = {}
+        self._networks: dict[tuple[str, int | None], nn.Module] = {}
         self._images = torch.randn(count, channels, height, width, generator=noise).to(device)
         self._labels = torch.zeros(count, dtype=torch.int64, device=device)
         self._loss = losses.build(recipe.loss)
 
     def seconds(self, setup: Setup, micro_batch: int | None = None) -> float:
         """One pass forward and backward in `setup`, in pieces of `micro_batch` images."""
-        if setup.name not in self._networks:
-            model = copy.deepcopy(self._model)
-            prepare(model, setup)
-            self._networks[setup.name] = in_steps(model, setup)
-        network = self._networks[setup.name]
-        with on_threads(setup.threads):
+        network = self._networks.get((setup.name, micro_batch))
+        with on_threads(setup.threads), precision.repeatable(self._images.device.type):
+            if network is None:
+                network = self._networks[setup.name, micro_batch] = self._network(setup, micro_batch)
             started = time.perf_counter()
             forward_backward(network, self._loss, self._images, self._labels, setup, micro_batch)
             return time.perf_counter() - started
+
+    def _network(self, setup: Setup, micro_batch: int | None) -> nn.Module:
+        """What steps in `setup` call; on a GPU it has been compiled and recorded, for that is no part of one."""
+        model = copy.deepcopy(self._model)
+        prepare(model, setup)
+        network = in_steps(model, setup)
+        if network is not model:
+            for _ in range(_UNTIL_REPLAYED):
+                forward_backward(network, self._loss, self._images, self._labels, setup, micro_batch)
+        return network
 
 
 def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
@@ -89,8 +100,8 @@ def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
 
     That is what `bench` chose on this machine, if it fits; else the fastest of fp32, bf16 and bf16 with
     compiled kernels, on the threads asked for, those `bench` found best, or torch's own. The times are kept.
-    A GPU's compiled kernels take most of a minute to come, which only pays in long runs: they wait for
-    `bench` or for a recipe that asks.
+    A GPU's compiled kernels take a quarter of a minute to come, which many a run is too short for: they wait
+    for `bench` or for a recipe that asks.
     """
     memory, key = memory_file(), memory_key(recipe, card)
     entry = recall(memory, key)

@@ -76,7 +76,11 @@ class Stepper:
         self._network = self._timer.before_each(in_steps(model, self._plan.setup))
 
     def step(self) -> dict[str, float]:
-        """One step as the loop takes it: the milliseconds of its parts."""
+        """One step as a run takes it: the milliseconds of its parts."""
+        with precision.repeatable(self._device):
+            return self._step()
+
+    def _step(self) -> dict[str, float]:
         plan, learner, rows, timer = self._plan, self._learner, next(self._rows), self._timer
         timer.start()
         images, labels = load(self._data, self._indices[rows])

@@ -73,7 +73,7 @@ def conduct(
     """Carry the study out, in the folder `path`; returns all that its runs say.
 
     `arms`: those of `spec`, where they are known already. As many runs at once as `jobs`: by default one for
-    each core (a GPU must have the room), and the cores are divided among them; on a `cluster`, as many as it
+    each core, fewer where a GPU is short of memory, and the cores are divided among them; on a `cluster`, as many as it
     has room for. With `resume` a study that has begun goes on, here or there, on as many threads a run as
     before; what is finished is not done again, what a dying process took down is. `known_before` adds to the
     plan, once, before it is written: by default what had been tried beside the study. Raises `UsageError` for
@@ -179,8 +179,10 @@ def _threads(folder: StudyFolder, jobs: int | None, cluster: Cluster | None) -> 
 
 def _engine(jobs: int | None, threads: int, cluster: Cluster | None) -> Engine:
     if cluster is None:
-        room = precision.runs_with_room() or usable_cores()
-        return LocalEngine(jobs or max(1, min(room, usable_cores() // threads)), threads)
+        if jobs is None:
+            room = precision.runs_with_room() or usable_cores()
+            jobs = max(1, min(room, usable_cores() // threads))
+        return LocalEngine(jobs, threads)
     from toynet.studies.ray_engine import RayEngine
 
     return RayEngine(cluster, threads, jobs)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class Replayed(nn.Module):
     """Calls `model` in training, and replays what was recorded where the images have the same shape again.
 
-    What comes once, such as an epoch's last and smaller batch, is not recorded. All gradients of a recording
+    What does not come twice in a row, such as an epoch's last and smaller batch, is not recorded. All gradients of a recording
     are written to the same place every time; who adds up several must have memory of its own for that.
     """
 
@@ -29,6 +29,10 @@ class Replayed(nn.Module):
     def forward(self, images: Tensor) -> Any:
         moment = self._moment(images)
         if moment == self._last != self._recorded:
+            self._replay, self._recorded = (
+                self.model.__call__,
+                None,
+            )  # the old one's memory is free for the new
             self._replay, self._recorded = self._record(images), moment
         self._last = moment
         return self._replay(images) if moment == self._recorded else self.model(images)
@@ -41,17 +45,20 @@ class Replayed(nn.Module):
 
     def _record(self, images: Tensor) -> Callable[[Tensor], Any]:
         """The passes forward and backward; they are made a few times, and leave no trace of that."""
-        # The callable's own `forward` is replaced; the model keeps its.
         called = nn.Sequential(self.model)
         with torch.random.fork_rng(devices=[images.device]), _unchanged(self.model):
             torch.cuda.make_graphed_callables(called, (images.clone(),))
-        return called.__call__
+        # It has replaced the method `forward` of `called`, and refers to that in turn: no cycle shall keep it.
+        replay: Callable[[Tensor], Any] = called.__dict__.pop("forward")
+        return replay
 
 
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
     """Leave the statistics of batch norm as they were before."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    yield
-    for buffer, value in kept:
-        buffer.copy_(value)
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)
