@@ -72,7 +72,7 @@ class Trial:
             return time.perf_counter() - started
 
     def _network(self, setup: Setup, micro_batch: int | None) -> nn.Module:
-        """What steps in `setup` call; on a GPU it has been compiled and recorded, for that is no part of one."""
+        """What steps in `setup` call; on a GPU compiled and recorded already, for that is no part of one."""
         model = copy.deepcopy(self._model)
         prepare(model, setup)
         network = in_steps(model, setup)

@@ -73,12 +73,12 @@ def conduct(
     """Carry the study out, in the folder `path`; returns all that its runs say.
 
     `arms`: those of `spec`, where they are known already. As many runs at once as `jobs`: by default one for
-    each core, fewer where a GPU is short of memory, and the cores are divided among them; on a `cluster`, as many as it
-    has room for. With `resume` a study that has begun goes on, here or there, on as many threads a run as
-    before; what is finished is not done again, what a dying process took down is. `known_before` adds to the
-    plan, once, before it is written: by default what had been tried beside the study. Raises `UsageError` for
-    a study that cannot be, that does not fit into its budget, or that is there already; `ToyNetError` for a
-    cluster that does not answer; `Interrupted` when a signal stops it.
+    each core, fewer where a GPU is short of memory, and the cores are divided among them; on a `cluster`, as
+    many as it has room for. With `resume` a study that has begun goes on, here or there, on as many threads a
+    run as before; what is finished is not done again, what a dying process took down is. `known_before` adds
+    to the plan, once, before it is written: by default what had been tried beside the study. Raises
+    `UsageError` for a study that cannot be, that does not fit into its budget, or that is there already;
+    `ToyNetError` for a cluster that does not answer; `Interrupted` when a signal stops it.
     """
     audience, folder = audience or Nobody(), StudyFolder(path)
     _check_place(folder, resume)

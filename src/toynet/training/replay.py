@@ -15,8 +15,8 @@ from torch import Tensor, nn
 class Replayed(nn.Module):
     """Calls `model` in training, and replays what was recorded where the images have the same shape again.
 
-    What does not come twice in a row, such as an epoch's last and smaller batch, is not recorded. All gradients of a recording
-    are written to the same place every time; who adds up several must have memory of its own for that.
+    What does not come twice in a row, such as an epoch's last and smaller batch, is not recorded. A recording
+    writes its gradients to the same place every time; who adds up several needs memory for that.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -29,10 +29,8 @@ class Replayed(nn.Module):
     def forward(self, images: Tensor) -> Any:
         moment = self._moment(images)
         if moment == self._last != self._recorded:
-            self._replay, self._recorded = (
-                self.model.__call__,
-                None,
-            )  # the old one's memory is free for the new
+            # First the old one goes, and leaves its memory to the new.
+            self._replay, self._recorded = self.model.__call__, None
             self._replay, self._recorded = self._record(images), moment
         self._last = moment
         return self._replay(images) if moment == self._recorded else self.model(images)
@@ -48,7 +46,7 @@ class Replayed(nn.Module):
         called = nn.Sequential(self.model)
         with torch.random.fork_rng(devices=[images.device]), _unchanged(self.model):
             torch.cuda.make_graphed_callables(called, (images.clone(),))
-        # It has replaced the method `forward` of `called`, and refers to that in turn: no cycle shall keep it.
+        # It stands in the place of `called.forward`, and refers to `called`: no cycle shall keep them.
         replay: Callable[[Tensor], Any] = called.__dict__.pop("forward")
         return replay
 
