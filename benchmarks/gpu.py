@@ -2,14 +2,11 @@
 
 Each case trains on random images by the loop that `toynet train` runs, in bf16, with torch's kernels and with
 those of `torch.compile`. Told are the seconds to the end of the first step, compiling included, and images
-per second in the last epoch, beside the rate of the matrix product in the same process.
-`--beside N` times only the first case, in N processes at once. Needs CUDA.
+per second in the last epoch, beside the rate of the matrix product in the same process. Needs CUDA.
 """
 
 import argparse
-import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,33 +44,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("--beside", type=int, default=0)
     asked = parser.parse_args()
-    record: dict[str, Any] = {"gpu": torch.cuda.get_device_name(), "environment": describe()}
-    if asked.beside:
-        with ProcessPoolExecutor(asked.beside, multiprocessing.get_context("spawn")) as pool:
-            for _ in range(2):  # the first time, processes start
-                found = list(pool.map(first_case, range(asked.beside)))
-        record["beside"] = found
-        print(
-            f"{asked.beside} at once: {sum(case['images_per_s'] for case in found):,.0f} images/s", flush=True
-        )
-    else:
-        found_limits = limits("cuda", seconds=3.0)
-        record["limits"] = found_limits.model_dump(mode="json")
-        record["cases"] = []
-        for recipe, changes in CASES:
-            for kernels in ("direct", "compiled"):
-                found = case(recipe, changes | {"train.kernels": kernels})
-                found["of_bf16_limit"] = found["gflops"] / found_limits.bf16_gflops
-                record["cases"].append(found)
-                print(found, flush=True)
-    write_json(asked.out, record)
-
-
-def first_case(_: int) -> dict[str, Any]:
-    recipe, changes = CASES[0]
-    return case(recipe, changes | {"train.kernels": "direct"})
+    limit = limits("cuda", seconds=3.0)
+    cases = []
+    for recipe, changes in CASES:
+        for kernels in ("direct", "compiled"):
+            found = case(recipe, changes | {"train.kernels": kernels})
+            found["of_bf16_limit"] = found["gflops"] / limit.bf16_gflops
+            cases.append(found)
+            print(found, flush=True)
+    about = {"gpu": torch.cuda.get_device_name(), "environment": describe()}
+    write_json(asked.out, {**about, "limits": limit.model_dump(mode="json"), "cases": cases})
 
 
 def case(recipe_name: str, changes: dict[str, Any]) -> dict[str, Any]:

@@ -236,7 +236,9 @@ def test_a_gpus_compiler_waits_for_bench_or_for_a_recipe_that_asks(monkeypatch: 
     choose(recipe())
     assert {one.kernels for one in timed} == {"direct"}
     asked = choose(recipe(**{"train.kernels": "compiled"}))
-    assert asked.setup.kernels == "compiled"
+    assert (asked.setup.kernels, asked.why) == ("compiled", "as asked for")
+    half_asked = choose(recipe(**{"train.precision": "bf16"}))
+    assert half_asked.why == "as asked for; toynet bench would try compiled kernels"
     compiled = setup("bf16", "compiled")
     key = setups.memory_key(recipe(), CARD)
     remember(

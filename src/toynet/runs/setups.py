@@ -112,10 +112,12 @@ def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
     if entry.best in possible:
         return Choice(entry.best, "chosen by toynet bench on this machine")
     wanted = [setup for setup in possible if setup.memory_format == possible[0].memory_format]
-    if precision.device() == "cuda":
-        wanted = [setup for setup in wanted if setup.kernels == "direct"] or wanted
+    why = "as asked for"
+    if precision.device() == "cuda" and recipe.train.kernels == "auto":
+        wanted = [setup for setup in wanted if setup.kernels == "direct"]
+        why += "; toynet bench would try compiled kernels"
     if len(wanted) == 1:
-        return Choice(wanted[0], "as asked for")
+        return Choice(wanted[0], why)
     known = [timing for timing in entry.timings if timing.setup in possible]
     when = "timed before on this machine"
     if not set(wanted) <= {timing.setup for timing in known}:
