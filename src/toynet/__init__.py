@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toynet import stats
     from toynet.api.benching import bench
+    from toynet.api.copies import Copy, copies
     from toynet.api.diagnosis import diagnose
     from toynet.api.evaluation import Evaluation, evaluate
     from toynet.api.exports import export
@@ -35,6 +36,7 @@ __all__ = [
     "BenchResult",
     "Classifier",
     "Cluster",
+    "Copy",
     "Evaluation",
     "Export",
     "Prediction",
@@ -43,6 +45,7 @@ __all__ = [
     "ToyNetError",
     "bench",
     "compare",
+    "copies",
     "diagnose",
     "evaluate",
     "export",
@@ -64,6 +67,7 @@ _HOMES = {
     "BenchResult": "speed.records",
     "Classifier": "runs.classifier",
     "Cluster": "studies.cluster",
+    "Copy": "api.copies",
     "Evaluation": "api.evaluation",
     "Export": "exporting.records",
     "Prediction": "runs.classifier",
@@ -72,6 +76,7 @@ _HOMES = {
     "ToyNetError": "core.errors",
     "bench": "api.benching",
     "compare": "api.studies",
+    "copies": "api.copies",
     "diagnose": "api.diagnosis",
     "evaluate": "api.evaluation",
     "export": "api.exports",

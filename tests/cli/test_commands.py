@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 TOYNET = str(Path(sys.executable).with_name("toynet"))
 TINY = [
@@ -132,6 +133,8 @@ def test_help_answers_within_half_a_second():
         (["data", "preview", "--data", "glyphs:240", "-o", "/nowhere/x.png"], 1, "/nowhere does not exist"),
         (["models", "show", "toynet13"], 2, "did you mean toynet"),
         (["data", "info", "folder:/nowhere"], 1, "/nowhere"),
+        (["data", "copies", "glyphs:60", "--least", "2"], 2, "least: a likeness from 0.5 to 1"),
+        (["data", "copies", "glyphs:60", "-o", "pairs.txt"], 2, "pairs.txt: a picture is saved as"),
         (["data", "fetch", "mnist"], 2, "mnist"),
         (["study", "quikstart"], 2, "there is no study quikstart; did you mean quickstart?"),
         (["study", "quickstart", "--seeds", "many"], 2, "study quickstart: seeds"),
@@ -269,6 +272,29 @@ def test_data_info_names_pictures_that_are_trained_on_and_tested_on(tmp_path: Pa
     again = toynet("data", "info", f"folder:{tmp_path}", "--protocol", "full", "--set", "data.size=16")
     assert again.stdout == info.stdout
     assert "images were decoded before" in again.stderr
+
+
+def test_data_copies_lists_pictures_that_have_their_like_in_train(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 256, (6, 5, 5, 3), np.uint8)
+    blots = [Image.fromarray(pixels).resize((40, 40), Image.Resampling.BICUBIC) for pixels in noise]
+    places = ("train/cat/1", "train/cat/2", "train/dog/1", "train/dog/2", "test/cat/1")
+    for place, picture in zip(places, blots, strict=False):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(tmp_path / f"{place}.png")
+    (tmp_path / "test" / "dog").mkdir()
+    ImageOps.mirror(blots[1]).crop((2, 3, 39, 40)).save(tmp_path / "test" / "dog" / "again.jpg")
+    sheet = tmp_path / "sheet.png"
+    done = toynet("data", "copies", f"folder:{tmp_path}", "-o", str(sheet))
+    heading, line, wrote = done.stdout.splitlines()
+    assert heading.endswith(
+        "test images with their like in train (likeness 0.85 or more): 1, with another class: 1"
+    )
+    assert line.endswith(f"{tmp_path}/test/dog/again.jpg = {tmp_path}/train/cat/2.png  (dog, cat)")
+    assert wrote == f"wrote {sheet}"
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    none = toynet("data", "copies", "glyphs:60", "--least", "1", "-o", str(tmp_path / "none.png"))
+    assert "(likeness 1 or more): 0, with" in none.stdout
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_ctrl_c_saves_and_exits_130_and_resume_finishes(tmp_path: Path):

@@ -73,6 +73,44 @@ def info(
     print("\nsha256 " + "  ".join(f"{part} {digest[:16]}" for part, digest in digests.items()))
 
 
+@app.command(epilog="Example:  toynet data copies cifar10 -o copies.png")
+def copies(
+    name: Annotated[str, typer.Argument(help="cifar10, cifar100, glyphs[:COUNT], folder:PATH or npz:PATH.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A PNG of the pairs to write.", show_default=False),
+    ] = None,
+    least: Annotated[float, typer.Option(help="How alike, from 0.5 to 1 for equal, a pair must be.")] = 0.85,
+    set_: options.Set = None,
+    data_root: options.DataRoot = None,
+) -> None:
+    """Images judged by that are trained on too: equal, or shifted, cropped, mirrored, in other colours."""
+    import toynet
+    from toynet.cli.progress import TerminalReporter
+
+    with TerminalReporter() as reporter:
+        found = toynet.copies(
+            name,
+            output,
+            least=least,
+            overrides=options.overrides(set_),
+            data_root=data_root,
+            reporter=reporter,
+        )
+    for part in sorted({"test"} | {copy.part for copy in found}):
+        some = [copy for copy in found if copy.part == part]
+        other = sum(len(set(copy.classes)) > 1 for copy in some)
+        print(
+            f"{name}: {part} images with their like in train (likeness {least:g} or more): {len(some):,}, "
+            f"with another class: {other:,}"
+        )
+    for copy in found:
+        differ = "" if len(set(copy.classes)) == 1 else "  ({}, {})".format(*copy.classes)
+        print(f"{copy.likeness:.3f}  {copy.image} = {copy.trained}{differ}")
+    if found and output:
+        print(f"wrote {output}")
+
+
 @app.command(epilog="Example:  toynet data preview --recipe report/base --data glyphs -o preview.png")
 def preview(
     recipe: Annotated[str, typer.Option(help="Whose augmentation to show.")] = "report/toynet20_init",

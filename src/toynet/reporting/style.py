@@ -72,13 +72,11 @@ def canvas(path: Path, width_in: float, height_in: float, *, arrange: bool = Tru
     `arrange` lets matplotlib place axes and labels; without it the caller places them. Equal drawings give
     equal bytes. Raises `UsageError` for other file names.
     """
-    kind = path.suffix.lower()
-    if kind not in _METADATA:
-        raise UsageError(f"{path}: a picture is saved as .png or .svg")
+    kind = picture_kind(path)
     content = io.BytesIO()
     with styled(width_in, height_in, arrange=arrange) as figure:
         yield figure
-        figure.savefig(content, format=kind[1:], dpi=_DPI, metadata=_METADATA[kind])
+        figure.savefig(content, format=kind, dpi=_DPI, metadata=_METADATA[kind])
     write_atomic(path, content.getvalue())
 
 
@@ -94,7 +92,15 @@ def styled(width_in: float, height_in: float, *, arrange: bool = True, **style: 
         yield figure
 
 
-_METADATA: dict[str, dict[str, None]] = {".png": {"Software": None}, ".svg": {"Date": None, "Creator": None}}
+_METADATA: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+
+
+def picture_kind(path: Path) -> str:
+    """`png` or `svg`, from the ending of `path`. Raises `UsageError` for others."""
+    kind = path.suffix.lower()[1:]
+    if kind not in _METADATA:
+        raise UsageError(f"{path}: a picture is saved as .png or .svg")
+    return kind
 
 
 def printable(name: str, longest: int = 24) -> str:

@@ -72,7 +72,7 @@ _CAUTIONS = {  # code: title, and what to do about it
     ),
     "seen-in-training": (
         "Some test images were trained on",
-        "Quote the figures without them. Near copies are not found; there may be more.",
+        "Quote the figures without them. Only equal images are known; `toynet data copies` finds more.",
     ),
     "unequal-tuning": (
         "One side has been tuned more",
