@@ -35,7 +35,7 @@ def test_a_single_change_needs_no_count():
 
 def test_no_verdict_is_claimed_where_there_is_none():
     few = read(answer([judged("flip", "description only", 5)], "change"))
-    assert few.startswith("With fewer than five seeds there is no verdict, only a description of flip")
+    assert few.startswith("With fewer than five seeds, or without spread, there is no verdict, only a descr")
     assert read(answer([Judged("flip", "")], "change")) == "There is no verdict on flip."
     every = read(answer([judged("a", "undecided"), judged("b", "undecided")], "step"))
     assert every.startswith("Nothing can be said yet about any of the two steps: ")

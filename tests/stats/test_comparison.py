@@ -107,6 +107,20 @@ def test_no_spread_gives_no_verdict():
                 assert {"no-spread"} == {caution.code for caution in found.cautions}
 
 
+def test_an_arm_that_changes_nothing_is_told_whatever_the_images_allow():
+    bits = np.random.default_rng(0).random((5, 400)) < 0.9
+    scores = list(100 * bits.mean(axis=1))
+    other = np.random.default_rng(1).random((5, 400)) < 0.8
+    arms = {"control": scores, "same": scores, "other": list(100 * other.mean(axis=1))}
+    correct = {"control": bits, "same": bits, "other": other}
+    found = compare(arms, control="control", correct=correct, margin=20)
+    assert found["same"].verdict == "description only"
+    assert found["other"].verdict != "description only"
+    cautions = {caution.code: caution.text for caution in found.cautions}
+    assert "same has the same scores as the control in every seed" in cautions["no-spread"]
+    assert "same" not in cautions.get("raised-to-floor", "")
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 4])
 @pytest.mark.parametrize("plan", ["fixed", "auto", "open"])
 @pytest.mark.parametrize("variants", [1, 5])

@@ -1,10 +1,16 @@
 """What runs say: entries are invented, so that costs and outcomes are known."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from toynet.studies import analysis, design
+from toynet.studies import conduct as room
 from toynet.studies.design import Size
+from toynet.studies.folder import StudyFolder
+from toynet.studies.jobs import Job
 from toynet.studies.ledger import Entry, pack
 from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
@@ -255,3 +261,105 @@ def test_a_claim_is_judged_without_the_images_that_were_trained_on(seen: int, le
     if left:
         kept = [np.mean(runs["control", seed].correctness()[seen:]) for seed in range(5)]
         assert found.unseen.arms[0].mean == pytest.approx(100 * np.mean(kept))
+
+
+def test_effects_of_factors_do_not_outlive_failures_that_they_would_not_survive():
+    whole, runs = cells(8)
+    assert analysis.analyse(whole, runs).capped == ()
+    on = [arm.name for arm in whole.arms if arm.levels[0]]
+    for seed in (1, 4, 6):
+        for arm in on:
+            runs[arm, seed] = runs[arm, seed].model_copy(update={"outcome": "diverged", "val_accuracy": None})
+    found = analysis.analyse(whole, runs)
+    assert found.factorial["augment.flip"].effect > 4
+    assert found.capped[0] == "augment.flip"
+    told = f"no verdict on {', '.join(found.capped)}: none is known to survive scoring failures as chance"
+    assert any(told in caution.text for caution in found.cautions)
+
+
+def test_effects_of_factors_are_not_corrected_for_looks_and_that_is_told():
+    whole, runs = cells()
+    looking = whole.model_copy(update={"spec": whole.spec.model_copy(update={"seeds": "auto"})})
+    assert "looks-at-effects" in codes(analysis.analyse(looking, runs))
+    assert "looks-at-effects" not in codes(analysis.analyse(whole, runs))
+
+
+def test_a_hundred_classes_at_chance_are_compared():
+    runs = entries(*(run(arm, seed, 0.01) for arm in ("control", "flip") for seed in range(5)))
+    hard = plan().model_copy(update={"classes": 100})
+    assert analysis.analyse(hard, runs).comparisons[0].arms[0].mean == pytest.approx(1.0)
+
+
+def three_arms(seed: int, count: int) -> dict[tuple[str, int], Entry]:
+    """The arm a, much better, has five seeds; control and b, which are equal, have `count`."""
+    noise = np.random.default_rng(seed).normal(0, 0.012, (count, 3))
+    return entries(
+        *(
+            run(arm, number, mean + noise[number, place])
+            for place, (arm, mean) in enumerate({"control": 0.8, "a": 0.87, "b": 0.8}.items())
+            for number in range(5 if arm == "a" else count)
+        )
+    )
+
+
+@pytest.mark.parametrize("late", ["b", "control", "slow b"])
+def test_what_comes_after_an_arms_look_does_not_change_its_verdict(late: str):
+    variants = {"a": {"augment.flip": "random"}, "b": {"optim.lr": 0.01}}
+    looking, runs = plan(seeds="auto", variant=variants), three_arms(2, 8)
+    first = analysis.analyse(looking, {key: one for key, one in runs.items() if key[1] < 5})
+    assert first.contrast("a").verdict.startswith("helps")
+    assert first.running == ("control", "b")
+    if late == "slow b":
+        for number in range(8):
+            slower = 1.2 if number < 5 else 2.0
+            runs["b", number] = runs["b", number].model_copy(update={"train_s": 20 * slower})
+    else:
+        runs[late, 6] = runs[late, 6].model_copy(update={"outcome": "stopped_early"})
+    found = analysis.analyse(looking, runs)
+    assert found.contrast("a") == first.contrast("a")
+    withheld = [one.arm for one in found.withheld]
+    assert withheld == ([] if late == "slow b" else ["b"])
+    assert (found.contrast("b") is None) == (late != "slow b")
+
+
+class Lossy:
+    """An engine that invents runs and loses one of them as long as it is ill."""
+
+    jobs, retries = 1, 0
+
+    def __init__(self, *, ill: bool) -> None:
+        self.ill, self.waiting, self.made = ill, list[Job](), list[tuple[str, int]]()
+
+    def begin(self, job: Job) -> None:
+        self.waiting.append(job)
+        self.made.append((job.arm, job.seed))
+
+    def answers(self) -> Iterator[tuple[Job, Entry]]:
+        job = self.waiting.pop()
+        if self.ill and (job.arm, job.seed) == ("flip", 6):
+            yield job, Entry(arm=job.arm, seed=job.seed, outcome="failed", reason="its process was killed")
+        else:
+            noise = np.random.default_rng([job.seed, len(job.arm)]).normal(0, 0.006)
+            yield job, run(job.arm, job.seed, 0.8 + noise)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_lost_run_beyond_the_first_look_is_made_again_and_that_is_told(tmp_path: Path):
+    looking, folder = plan(seeds="auto", margin=0.05), StudyFolder(tmp_path)
+    folder.ledger.write_plan(looking.model_dump(mode="json"))
+
+    def go_on(engine: Lossy) -> analysis.Findings:
+        places = {"control": ".", "flip": "."}
+        return room._look_by_look(
+            folder, looking.spec, looking, places, engine, room.Nobody(), lambda: None
+        ).findings
+
+    ill, well = Lossy(ill=True), Lossy(ill=False)
+    assert "rerun" not in codes(go_on(ill))
+    assert ill.made.count(("flip", 6)) == 1
+    found = go_on(well)
+    assert well.made == [("flip", 6)]
+    assert any("made again after a look (flip seed 6)" in caution.text for caution in found.cautions)
+    assert go_on(Lossy(ill=False)) == found

@@ -11,6 +11,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny_study import toml
 
@@ -19,14 +20,15 @@ from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.locks import folder_lock
 from toynet.runs import reads
 from toynet.runs.folder import RunFolder
-from toynet.studies import analysis, budget
+from toynet.studies import analysis, budget, design
 from toynet.studies import conduct as room
 from toynet.studies.conduct import Nobody, conduct, rehearse
+from toynet.studies.design import Size
 from toynet.studies.engine import LocalEngine
-from toynet.studies.final import final
+from toynet.studies.final import _check_ended, _first_fresh_seed, final
 from toynet.studies.folder import StudyFolder
 from toynet.studies.jobs import Job
-from toynet.studies.ledger import TIMED, Entry
+from toynet.studies.ledger import TIMED, Entry, pack
 from toynet.studies.outlook import Outlook
 from toynet.studies.plan import Plan
 from toynet.studies.schedule import carry_out
@@ -253,6 +255,51 @@ def test_a_claim_that_is_begun_again_stays_as_it_was(finished: StudyFolder, tmp_
     assert len((root / "test-reads.jsonl").read_text().splitlines()) == 1
 
 
+def test_a_claim_that_lost_its_journal_goes_on_from_its_runs(finished: StudyFolder, tmp_path: Path):
+    study = StudyFolder(tmp_path / "tiny")
+    shutil.copytree(finished.path, study.path)
+    found = final(study, "flip", seeds=2, jobs=2)
+    place = study.final("flip")
+    for left in ("", place.ledger.path.read_text()[:40], None):
+        if left is None:
+            place.ledger.path.unlink()
+        else:
+            place.ledger.path.write_text(left)
+        with pytest.raises(UsageError, match="go on with it by --resume"):
+            final(study, "flip", seeds=2)
+        again = final(study, "flip", seeds=2, jobs=1, resume=True)
+        assert again.findings.contrast("flip") == found.findings.contrast("flip")
+
+
+def test_an_arm_that_is_settled_can_be_claimed_while_others_are_not(tmp_path: Path):
+    variants = {"flip": {"augment.flip": "random"}, "same": {"optim.lr": 0.0041}}
+    study = StudyFolder(tmp_path / "tiny")
+    study.path.mkdir()
+    arms = design.arms(spec(seeds="auto", variant=variants))
+    sizes = {arm.name: Size(epochs=2, samples=200, parameters=1, macs=1) for arm in arms}
+    plan = Plan(
+        spec=spec(seeds="auto", variant=variants, budget="1 s"),
+        arms=arms,
+        sizes=sizes,
+        classes=10,
+        digest="d",
+        test_digest="t",
+    )
+    study.ledger.write_plan(plan.model_dump(mode="json"))
+    for seed in range(5):
+        means = {"control": 0.8, "flip": 0.9 + 0.005 * (seed % 2), "same": 0.8 + 0.02 * (-1) ** seed}
+        for arm, accuracy in means.items():
+            right = np.random.default_rng([seed, len(arm)]).permutation(1000) < round(1000 * accuracy)
+            known = {"val_accuracy": right.mean(), "correct": pack(right), "images": 1000}
+            study.ledger.write_run(Entry(arm=arm, seed=seed, outcome="finished", **known))
+    account = study.account()
+    assert account.findings.running == ("control", "same")
+    _check_ended(account, "flip")
+    assert _first_fresh_seed(account) == 20, "seeds that the study may still come to are left to it"
+    with pytest.raises(UsageError, match="has not ended for same"):
+        _check_ended(account, "same")
+
+
 @pytest.mark.parametrize("short", ["control", "flip"])
 def test_no_claim_while_the_study_goes_on(finished: StudyFolder, tmp_path: Path, short: str):
     study = StudyFolder(tmp_path / "tiny")
@@ -349,6 +396,12 @@ def test_a_run_that_diverges_is_counted(tmp_path: Path):
     entries = folder.ledger.entries()
     assert [entries["wild", seed].outcome for seed in (0, 1)] == ["diverged", "diverged"]
     assert "diverged at step" in entries["wild", 0].reason
+    assert all(entries["wild", seed].whole_s > 0 for seed in (0, 1)), "what failed has its price too"
+    lines = folder.ledger.path.read_text().splitlines(keepends=True)
+    before = scores(folder)
+    folder.ledger.path.write_text(lines[0])
+    conduct(spec(variant={"wild": wild}), folder.path, jobs=1, resume=True)
+    assert scores(folder) == before
     assert folder.account().findings.comparisons[0].lost == ("wild",)
 
 
@@ -358,6 +411,8 @@ def test_unequal_budgets_get_no_verdict_unless_declared(tmp_path: Path):
     assert found.contrast("longer") is None
     assert found.withheld[0].reason.startswith("unequal budgets: epochs 2 and 3, samples")
     assert 'unequal = ["epochs", "samples"]' in found.withheld[0].reason
+    with pytest.raises(UsageError, match="gives no verdict on longer, nor would a claim: unequal budgets"):
+        final(StudyFolder(tmp_path / "one"), "longer")
     found = conduct(spec(**changes, unequal=["epochs", "samples"]), tmp_path / "two", jobs=2).findings
     assert found.contrast("longer") is not None
 

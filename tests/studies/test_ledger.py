@@ -27,6 +27,18 @@ def test_runs_come_back_by_arm_and_seed_and_the_last_line_counts(tmp_path: Path)
     assert found["flip", 3].reason == "killed"
 
 
+def test_runs_that_had_failed_and_were_made_again_are_known(tmp_path: Path):
+    ledger = Ledger(tmp_path)
+    failed = {"outcome": "failed", "reason": "killed"}
+    ledger.write_run(ENTRY)
+    ledger.write_run(ENTRY)
+    ledger.write_run(ENTRY.model_copy(update={"seed": 4, **failed}))
+    assert ledger.repeated() == set()
+    ledger.write_run(ENTRY.model_copy(update={"seed": 4}))
+    ledger.write_run(ENTRY.model_copy(update={"seed": 5, **failed}))
+    assert ledger.repeated() == {("control", 4)}
+
+
 @pytest.mark.parametrize("images", [1, 7, 8, 5000])
 def test_correctness_survives_packing(images: int):
     correct = np.random.default_rng(images).random(images) < 0.9

@@ -72,7 +72,7 @@ def answer(judged: Sequence[Judged], noun: str) -> Sentence:
         opening = "before the study has ended there is no verdict, only a description of"
         clauses.append([Piece(f"{opening} "), *_names(early, figures=True)])
     if described:
-        opening = "with fewer than five seeds there is no verdict, only a description of"
+        opening = "with fewer than five seeds, or without spread, there is no verdict, only a description of"
         clauses.append([Piece(f"{opening} "), *_names(described, figures=True)])
     if open_ones:
         every = f"any of the {number(total)} {noun}s: " if total == len(open_ones) > 1 else ""

@@ -7,8 +7,9 @@ from toynet.reporting import answer, strips, words
 from toynet.reporting.answer import Judged, Sentence
 from toynet.reporting.strips import Axis, Strip
 from toynet.reporting.words import Word
-from toynet.stats import sequential, verdicts
-from toynet.stats.factorial import Effect, Factorial
+from toynet.stats.factorial import Effect
+from toynet.studies import factors
+from toynet.studies.analysis import Findings
 from toynet.studies.folder import Account
 from toynet.studies.spec import StudySpec
 
@@ -38,12 +39,13 @@ def effects(account: Account, margin: float | None) -> tuple[tuple[Line, ...], A
         return (), None
     bounds = [bound for one in found.effects for bound in (one.interval.low, one.interval.high)]
     along = strips.axis([0.0, -margin, margin, *bounds], difference=True)
-    lines = [_effect(one, spec, margin, found.blocks, along) for one in found.effects]
+    lines = [
+        _effect(one, spec, _verdict(one, account.findings, margin), margin, along) for one in found.effects
+    ]
     return tuple(lines), along
 
 
-def _effect(one: Effect, spec: StudySpec, margin: float, blocks: int, along: Axis) -> Line:
-    verdict = verdict_on(one, margin, blocks)
+def _effect(one: Effect, spec: StudySpec, verdict: str, margin: float, along: Axis) -> Line:
     remarks = []
     alone = one.name in spec.factors
     if alone:
@@ -70,19 +72,19 @@ def _aliases(one: Effect) -> str:
     return words.listed([alias.replace(" x ", " × ") for alias in one.aliases])
 
 
-def verdict_on(one: Effect, margin: float, blocks: int) -> str:
-    """The same words as for a variant, from the effect's interval. blocks: seeds that the effects rest on."""
-    return "description only" if blocks < sequential.FEWEST else verdicts.verdict(one.interval, margin)
+def _verdict(one: Effect, findings: Findings, margin: float) -> str:
+    return "undecided" if one.name in findings.capped else factors.verdict(one, margin, findings.seeds)
 
 
-def answers(found: Factorial, margin: float) -> tuple[Sentence, ...]:
+def answers(findings: Findings, margin: float) -> tuple[Sentence, ...]:
     """What the factors do alone, and, where two together can be told, what they do to each other."""
+    found = findings.factorial.effects if findings.factorial else ()
     judged = [
-        Judged(_name(one), verdict_on(one, margin, found.blocks), one.effect, one.interval, _aliases(one))
-        for one in found.effects
+        Judged(_name(one), _verdict(one, findings, margin), one.effect, one.interval, _aliases(one))
+        for one in found
     ]
-    main = [row for one, row in zip(found.effects, judged, strict=True) if " x " not in one.name]
-    both = [row for one, row in zip(found.effects, judged, strict=True) if " x " in one.name]
+    main = [row for one, row in zip(found, judged, strict=True) if " x " not in one.name]
+    both = [row for one, row in zip(found, judged, strict=True) if " x " in one.name]
     second = answer.interactions(both)
     return (answer.answer(main, "factor"), *((second,) if second else ()))
 

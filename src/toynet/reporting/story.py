@@ -191,7 +191,7 @@ def _row(account: Account, arm: Arm, along: Axis, scores_along: Axis) -> Row:
 
 def _answers(account: Account, rows: Sequence[Row], noun: str, margin: float | None) -> tuple[Sentence, ...]:
     if account.findings.factorial is not None and margin is not None:
-        return effects.answers(account.findings.factorial, margin)
+        return effects.answers(account.findings, margin)
     judged = [
         Judged(row.arm.name, row.line.verdict, row.contrast.difference, row.contrast.interval)
         if row.contrast
@@ -250,14 +250,6 @@ def _warnings(account: Account) -> tuple[Warned, ...]:
         names = words.listed(list(findings.running))
         text = f"the plan goes on to {findings.next_look} seeds of {names}"
         cautions = (Caution(code="unfinished", text=text), *cautions)
-    if findings.factorial is not None and not isinstance(account.plan.spec.seeds, int):
-        found.append(
-            Warned(
-                "Effects are not corrected for looks",
-                ("The study looks at its cells several times; the effects' intervals hold for one look.",),
-                "For a claim about a factor, run the study with a fixed number of seeds.",
-            )
-        )
     return (*found, *words.warned(cautions, [arm.name for arm in account.plan.arms]))
 
 

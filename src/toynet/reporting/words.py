@@ -40,7 +40,9 @@ VERDICTS = {
         "open", "?", "The interval holds zero and reaches beyond the margin: these seeds cannot tell."
     ),
     "description only": Word(
-        "open", "–", "Fewer than five seeds: the numbers are shown, no verdict is drawn."
+        "open",
+        "–",
+        "Fewer than five seeds, or no spread at all: the numbers are shown, no verdict is drawn.",
     ),
 }
 INTERACTIONS = {  # what the verdict on an effect says when the effect is that of two factors together
@@ -65,6 +67,10 @@ _CAUTIONS = {  # code: title, and what to do about it
     "evaluation": (
         "Evaluated in another way",
         "Move the key that begins with eval. into [set], so that all arms are evaluated alike.",
+    ),
+    "looks-at-effects": (
+        "Effects are not corrected for looks",
+        "For a claim about a factor, run the study with a fixed number of seeds.",
     ),
     "best-epoch": (
         "The best epoch is scored",
@@ -129,6 +135,10 @@ _CAUTIONS = {  # code: title, and what to do about it
     "seeds-added": (
         "Seeds were added after a look",
         "Treat the verdict as a hint and repeat the study; plan with --seeds auto next time.",
+    ),
+    "rerun": (
+        "Runs were made again after a look",
+        "Nothing needs doing where the machine failed; a repeat chosen by its outcome would favour an arm.",
     ),
     "unused-seeds": (
         "Some seeds are not counted",

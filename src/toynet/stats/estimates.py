@@ -11,6 +11,9 @@ from toynet.stats.intervals import Bits
 from toynet.stats.records import Interval, Plan, Verdict
 from toynet.stats.tables import Table
 
+_STILL = 1e-9
+"""pp; differences that vary by less are the same but for rounding."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -43,6 +46,9 @@ class Estimate:
     critical: float
     p: float
     """Unadjusted."""
+
+    still: bool
+    """Whether the difference is the same in every block, so that the size of the noise is unknown."""
 
     unequal: bool
     """Whether arms differ in spread, so that this pair is judged by its own."""
@@ -103,7 +109,8 @@ def _judge(
     for place, variant in enumerate(variants):
         difference, error = float(fitted.difference[place]), float(fitted.error[place])
         failed = any(not table.finished(arm, look).all() for arm in (table.control, variant))
-        verdict = _verdict(difference, error, critical, seeds, rules)
+        still = bool(np.ptp(scores[place + 1] - scores[0]) < _STILL)
+        verdict = "description only" if still else _verdict(difference, error, critical, seeds, rules)
         capped = (
             failed
             and _is_settled(verdict)
@@ -117,10 +124,11 @@ def _judge(
             df=fitted.df,
             pooled=fitted.pooled,
             critical=critical,
-            # Without any spread the size of the noise is unknown, and so nothing is improbable.
-            p=sequential.p_value(rules.plan, difference / error, seeds=seeds, df=fitted.df) if error else 1.0,
+            # Without any spread nothing is improbable.
+            p=1.0 if still else sequential.p_value(rules.plan, difference / error, seeds=seeds, df=fitted.df),
+            still=still,
             unequal=together and not fitted.pooled,
-            raised=bool(fitted.raised[place]),
+            raised=bool(fitted.raised[place]) and not still,
             verdict="undecided" if capped else verdict,
             capped=capped,
         )

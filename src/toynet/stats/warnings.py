@@ -59,7 +59,7 @@ def _few_seeds(found: Found) -> Iterator[Caution]:
 
 def _no_spread(found: Found) -> Iterator[Caution]:
     for name, estimate in found.items():
-        if estimate.error == 0:
+        if estimate.still:
             same = "the same scores as the control" if estimate.difference == 0 else "the same difference"
             text = f"{name} has {same} in every seed: the change may do nothing, or scores are rounded"
             yield Caution(code="no-spread", text=text)

@@ -1,6 +1,6 @@
 """From the runs of a study to what they say: a comparison for each control, and what gets no verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import takewhile
 from math import log
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toynet.core.records import Record
-from toynet.stats import comparison, factorial, records, sequential
+from toynet.stats import comparison, records, sequential
 from toynet.stats.factorial import Factorial
 from toynet.stats.records import Caution, Comparison, Contrast
-from toynet.studies import cautions, costs
+from toynet.studies import cautions, costs, factors
 from toynet.studies.costs import ArmCost
 from toynet.studies.design import Arm, unfair
 from toynet.studies.ledger import Entry, pack
@@ -42,6 +42,9 @@ class Findings(Record):
     """Final claims: the same without the test images that are in train too; none where none or all are."""
 
     factorial: Factorial | None
+    capped: tuple[str, ...] = ()
+    """Effects of factors that have no verdict, since none is known to survive scoring failures as chance."""
+
     seeds: int
     running: tuple[str, ...]
     """Arms, controls among them, that the plan wants more seeds of."""
@@ -61,11 +64,22 @@ class Findings(Record):
         return (*self.cautions, *(one for group in self.comparisons for one in group.cautions))
 
 
-def analyse(plan: Plan, entries: Entries, *, earlier: Sequence[Plan] = ()) -> Findings:
-    """Judge all arms by the runs in `entries`. earlier: what was planned before seeds were added."""
+def analyse(
+    plan: Plan,
+    entries: Entries,
+    *,
+    earlier: Sequence[Plan] = (),
+    repeated: Collection[tuple[str, int]] = (),
+) -> Findings:
+    """Judge all arms by the runs in `entries`.
+
+    earlier: what was planned before seeds were added; repeated: runs that had failed and were made again.
+    """
     spec, arms = plan.spec, plan.arms
     withheld = [one for arm in arms if (one := _withhold(plan, arm, entries))]
     found = tuple(_compare(plan, control, names, entries) for control, names in _groups(plan, withheld))
+    cut = [one for group in found for one in _cut_short(plan, group, entries)]
+    found = tuple(_without_verdicts(group, cut) for group in found)
     looks = [group.next_look for group in found if group.next_look is not None]
     running = {
         name for group in found if group.next_look is not None for name in (group.control, *group.running)
@@ -74,17 +88,25 @@ def analyse(plan: Plan, entries: Entries, *, earlier: Sequence[Plan] = ()) -> Fi
         found = tuple(map(_not_yet, found))
         looks, running = [first_look(spec)], running | set(short)
     unseen = _compare_unseen(plan, found, entries) if plan.seen else None
-    effects = _effects(plan, entries) if spec.factors and not short and not withheld else None
+    if unseen and short:
+        unseen = _not_yet(unseen)
+    effects, capped = factors.Effects(None, ())
+    if spec.factors and found and not (short or withheld or cut):
+        effects, capped = factors.effects(plan, entries, found[0].margin)
     return Findings(
         comparisons=found,
-        withheld=tuple(withheld),
+        withheld=(*withheld, *cut),
         unseen=unseen,
         factorial=effects,
+        capped=capped,
         seeds=effects.blocks if effects else len(_seeds(plan.control.name, entries)),
         running=tuple(arm.name for arm in arms if arm.name in running),
         next_look=min(looks, default=None),
         costs=costs.costs(arms, plan.sizes, entries),
-        cautions=(*cautions.seen(plan, found, unseen), *cautions.cautions(plan, entries, earlier)),
+        cautions=(
+            *cautions.seen(plan, found, unseen),
+            *cautions.cautions(plan, entries, earlier, repeated=repeated, capped=capped),
+        ),
     )
 
 
@@ -130,7 +152,8 @@ def first_look(spec: StudySpec) -> int:
 
 def scores(spec: StudySpec, arm: str, entries: Entries) -> list[float | None]:
     """The arm's scores in percent by seed, none for a run that gave none, as far as it has run."""
-    return [_percent(spec, entries[arm, seed]) for seed in _seeds(arm, entries)]
+    found = [entries[arm, seed].score(spec.metric) for seed in _seeds(arm, entries)]
+    return [None if score is None else 100 * score for score in found]
 
 
 def _seeds(arm: str, entries: Entries) -> list[int]:
@@ -139,15 +162,13 @@ def _seeds(arm: str, entries: Entries) -> list[int]:
     return list(takewhile(lambda seed: (arm, seed) in entries, every))
 
 
-def _percent(spec: StudySpec, entry: Entry) -> float | None:
-    value = entry.score(spec.metric)
-    return None if value is None else 100 * value
-
-
 def _withhold(plan: Plan, arm: Arm, entries: Entries) -> Withheld | None:
-    """Why an arm gets no verdict: it costs more or less than what it is compared with, or was cut short."""
+    """Why an arm is left out of the comparison: it costs more or less than what it is compared with, or was
+    cut short. Runs after the first look do not matter here: they would change the verdicts of other arms.
+    """
     if arm.against is None:
         return None
+    entries = _of_seeds(entries, _seeds(arm.against, entries)[: first_look(plan.spec)])
     together = min(len(_seeds(name, entries)) for name in (arm.name, arm.against))
     if together < 2:
         return Withheld(arm=arm.name, reason=f"{_runs(together)} with {arm.against}; it takes two at least")
@@ -165,15 +186,37 @@ def _withhold(plan: Plan, arm: Arm, entries: Entries) -> Withheld | None:
         return Withheld(
             arm=arm.name,
             reason=f"unequal budgets: in every block it took longer or shorter, {ratio[0]:.2f} times "
-            f"{arm.against} in the median; to compare nevertheless, unequal = [{wanted}]",
+            f"{arm.against} in the median; to compare nevertheless, begin a study with unequal = [{wanted}], "
+            "or name these runs to toynet compare with --unequal time",
         )
-    both = (arm.name, arm.against)
-    cut = sorted({e.arm for e in entries.values() if e.arm in both and e.outcome == "stopped_early"})
-    if cut and "epochs" not in declared:
-        return Withheld(
-            arm=arm.name, reason=f"runs of {' and '.join(cut)} stopped early; take early_stop off"
-        )
-    return None
+    return _stopped_early(plan, arm.name, arm.against, entries)
+
+
+def _stopped_early(plan: Plan, arm: str, against: str, entries: Entries) -> Withheld | None:
+    found = (entry for entry in entries.values() if entry.outcome == "stopped_early")
+    cut = sorted({entry.arm for entry in found} & {arm, against})
+    if not cut or "epochs" in plan.spec.unequal:
+        return None
+    return Withheld(arm=arm, reason=f"runs of {' and '.join(cut)} stopped early; take early_stop off")
+
+
+def _cut_short(plan: Plan, found: Comparison, entries: Entries) -> Iterator[Withheld]:
+    """Arms of a comparison that a run among the seeds that count for them keeps from a verdict after all."""
+    for arm in found.arms[1:]:
+        counted = _of_seeds(entries, _seeds(found.control, entries)[: arm.planned])
+        if cut := _stopped_early(plan, arm.name, found.control, counted):
+            yield cut
+
+
+def _without_verdicts(found: Comparison, cut: Sequence[Withheld]) -> Comparison:
+    """Their scores stay: what is said of the others rests on them too."""
+    out = {one.arm for one in cut}
+    kept = tuple(one for one in found.contrasts if one.variant not in out)
+    return found.model_copy(update={"contrasts": kept})
+
+
+def _of_seeds(entries: Entries, seeds: Collection[int]) -> Entries:
+    return {key: entry for key, entry in entries.items() if key[1] in seeds}
 
 
 def unequal_budgets(plan: Plan, arm: Arm) -> str | None:
@@ -200,12 +243,13 @@ def _compare(plan: Plan, control: str, variants: Sequence[str], entries: Entries
     longest = len(seeds[control]) if plan_of(spec) != "fixed" else min(map(len, seeds.values()))
     seeds = {name: found[:longest] for name, found in seeds.items()}
     return comparison.compare(
-        {name: [_percent(spec, entries[name, seed]) for seed in seeds[name]] for name in names},
+        {name: [entries[name, seed].score(spec.metric) for seed in seeds[name]] for name in names},
         control=control,
+        unit="fraction",
         plan=plan_of(spec),
         margin=spec.margin,
         correct=_correctness(seeds, entries) if _on_the_same_images(spec) else None,
-        chance=100 / plan.classes,
+        chance=1 / plan.classes,
         family=family(plan),
     )
 
@@ -242,21 +286,3 @@ def _correctness(seeds: Mapping[str, Sequence[int]], entries: Entries) -> dict[s
         runs = [entries[name, seed] for seed in mine]
         found[name] = np.stack([run.correctness() if run.images == images else nothing for run in runs])
     return found
-
-
-def _effects(plan: Plan, entries: Entries) -> Factorial | None:
-    """Main effects and interactions, over the blocks in which every cell has a score."""
-    spec, arms = plan.spec, plan.arms
-    table = {
-        seed: [_percent(spec, entries[arm.name, seed]) for arm in arms if (arm.name, seed) in entries]
-        for seed in sorted({seed for _, seed in entries})
-    }
-    whole = {seed: row for seed, row in table.items() if len(row) == len(arms) and None not in row}
-    if len(whole) < 2:
-        return None
-    switches = {
-        key: np.tile([bool(arm.levels[place]) for arm in arms], len(whole))
-        for place, key in enumerate(spec.factors)
-    }
-    values = [value for row in whole.values() for value in row if value is not None]
-    return factorial.analyse(values, switches, seeds=np.repeat(list(whole), len(arms)))

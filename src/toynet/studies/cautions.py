@@ -4,7 +4,7 @@ What scores alone can tell, such as unequal spreads, is in `toynet.stats.warning
 project's design notes; each has a code, so that a page can explain it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from toynet.core.wording import counted
 from toynet.stats.records import Caution, Comparison
@@ -23,15 +23,28 @@ NOTABLE = 0.05
 """Time that differs by a larger share is told beside the difference in score."""
 
 
-def cautions(plan: Plan, entries: Entries, earlier: Sequence[Plan]) -> tuple[Caution, ...]:
-    """All that apply, the gravest first. earlier: what was planned before seeds were added."""
+def cautions(
+    plan: Plan,
+    entries: Entries,
+    earlier: Sequence[Plan],
+    *,
+    repeated: Collection[tuple[str, int]],
+    capped: Sequence[str],
+) -> tuple[Caution, ...]:
+    """All that apply, the gravest first.
+
+    earlier: what was planned before seeds were added; repeated: runs that had failed and were made again;
+    capped: effects of factors without a verdict because of failures.
+    """
     return (
         *_test_reads(plan),
         *_added(plan, earlier),
+        *_repeated(repeated),
         *_unfinished(plan, entries),
-        *_failed(plan, entries),
+        *_failed(plan, entries, capped),
         *_joint(plan.arms),
         *_evaluation(plan.arms),
+        *_looks(plan.spec),
         *_metric(plan.spec),
         *_split(plan.spec),
         *_tuning(plan),
@@ -73,6 +86,13 @@ def _added(plan: Plan, earlier: Sequence[Plan]) -> Iterator[Caution]:
         yield Caution(code="seeds-added", text=f'{text}; plan seeds = "auto" to look more than once')
 
 
+def _repeated(repeated: Collection[tuple[str, int]]) -> Iterator[Caution]:
+    if repeated:
+        told = ", ".join(f"{arm} seed {seed}" for arm, seed in sorted(repeated))
+        text = f"{counted(len(repeated), 'run')} whose process had died, made again after a look ({told})"
+        yield Caution(code="rerun", text=text)
+
+
 def _unfinished(plan: Plan, entries: Entries) -> Iterator[Caution]:
     """Looking early and judging is what makes false alarms; open-ended and later looks have their own."""
     seeds = plan.spec.seeds
@@ -86,15 +106,25 @@ def _unfinished(plan: Plan, entries: Entries) -> Iterator[Caution]:
         yield Caution(code="unfinished", text=text)
 
 
-def _failed(plan: Plan, entries: Entries) -> Iterator[Caution]:
-    """Failures of a control that leave nothing to compare with, and blocks that factors do without."""
+def _failed(plan: Plan, entries: Entries, capped: Sequence[str]) -> Iterator[Caution]:
+    """Blocks that factors do without."""
     metric = plan.spec.metric
     lost = {key for key, entry in entries.items() if entry.score(metric) is None}
     blocks = sorted({seed for _, seed in lost})
     if plan.spec.factors and blocks:
         seeds = ", ".join(map(str, blocks))
         text = f"{len(lost)} runs failed; the factors' effects do without their whole seeds ({seeds})"
+        if capped:
+            text += (
+                f"; no verdict on {', '.join(capped)}: none is known to survive scoring failures as chance"
+            )
         yield Caution(code="failures", text=text)
+
+
+def _looks(spec: StudySpec) -> Iterator[Caution]:
+    if spec.factors and not isinstance(spec.seeds, int):
+        text = "the study looks at its cells several times; the effects' intervals hold for one look"
+        yield Caution(code="looks-at-effects", text=text)
 
 
 def _joint(arms: Sequence[Arm]) -> Iterator[Caution]:

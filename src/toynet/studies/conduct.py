@@ -121,6 +121,7 @@ def _look_by_look(
     """
     repeated = {key for key, entry in folder.ledger.entries().items() if entry.outcome == "failed"}
     wanted = _blocks(spec, [arm.name for arm in plan.arms], analysis.first_look(spec))
+    wanted += sorted(repeated - set(wanted), key=lambda key: key[1])
     while True:
         known = folder.ledger.entries()
         done = known.keys() - repeated
@@ -194,7 +195,7 @@ def _check_place(folder: StudyFolder, resume: bool) -> None:
         raise UsageError(
             f"study {folder.name} has begun; go on with it by --resume, or choose another --name"
         )
-    runs = folder.runs.is_dir() and any(folder.runs.iterdir())
+    runs = folder.has_runs()
     if runs and not begun and not resume:
         raise UsageError(
             f"study {folder.name} has runs but no journal; --resume writes it anew from them, or choose "

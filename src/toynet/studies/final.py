@@ -10,7 +10,7 @@ from pathlib import Path
 
 from toynet.core.errors import UsageError
 from toynet.runs import reads
-from toynet.stats.sequential import FEWEST
+from toynet.stats import sequential
 from toynet.studies import analysis
 from toynet.studies.cluster import Cluster
 from toynet.studies.conduct import Audience, conduct
@@ -41,7 +41,7 @@ def final(
     account = folder.account()
     _check_ended(account, variant)
     place = folder.final(variant)
-    begun = place.ledger.path.exists()
+    begun = place.ledger.path.exists() or place.has_runs()
     if begun != resume:
         raise UsageError(
             f"the final claim of {variant} is in {place.path} already; go on with it by --resume, or read it "
@@ -50,8 +50,9 @@ def final(
             else f"there is no final claim of {variant} to go on with; start it without --resume"
         )
     plan, arm = account.plan, account.plan.arm(variant)
-    spec = place.plans()[-1].spec if begun else _spec(account, place, arm, seeds)
-    if begun and seeds not in (None, spec.seeds):
+    planned = bool(place.ledger.plans())
+    spec = place.plans()[-1].spec if planned else _spec(account, place, arm, seeds)
+    if planned and seeds not in (None, spec.seeds):
         raise UsageError(f"the final claim of {variant} was begun with {spec.seeds} seeds, and keeps them")
     return conduct(
         spec,
@@ -71,20 +72,26 @@ def _check_ended(account: Account, variant: str) -> None:
     if arm.against is None:
         told = ", ".join(one.name for one in account.plan.arms if one.against is not None)
         raise UsageError(f"{variant} is the control of study {account.name}; choose one of {told}")
-    if not account.entries or {variant, arm.against} & set(account.findings.running):
+    findings = account.findings
+    early = findings.next_look == analysis.first_look(account.plan.spec)
+    if not account.entries or early or variant in findings.running:
         raise UsageError(f"study {account.name} has not ended for {variant}; a final claim comes after that")
+    unequal = (one.reason for one in findings.withheld if one.arm == variant)
+    if reason := next(unequal, None):
+        raise UsageError(f"study {account.name} gives no verdict on {variant}, nor would a claim: {reason}")
 
 
 def _spec(account: Account, place: StudyFolder, arm: Arm, seeds: int | None) -> StudySpec:
     if seeds is not None and seeds < 2:
         raise UsageError(f"seeds: a claim needs two at least, got {seeds}")
-    plan, used = account.plan, [seed for _, seed in account.entries]
+    plan = account.plan
     return plan.spec.model_copy(
         update={
             "name": f"{account.name}/{place.name}",
             "question": f"Does {arm.name} help on images that nothing was chosen by?",
-            "seeds": seeds or max(FEWEST, len(analysis.scores(plan.spec, arm.name, account.entries))),
-            "first_seed": max(used) + 1,
+            "seeds": seeds
+            or max(sequential.FEWEST, len(analysis.scores(plan.spec, arm.name, account.entries))),
+            "first_seed": _first_fresh_seed(account),
             "budget": None,
             "metric": "test_accuracy",
             "chain": False,
@@ -93,6 +100,13 @@ def _spec(account: Account, place: StudyFolder, arm: Arm, seeds: int | None) -> 
             "generated": {},
         }
     )
+
+
+def _first_fresh_seed(account: Account) -> int:
+    """Beyond all that the study may still come to."""
+    spec = account.plan.spec
+    planned = sequential.LOOKS[-1] if analysis.plan_of(spec) == "auto" else 0
+    return max(spec.first_seed + planned, *(seed + 1 for _, seed in account.entries))
 
 
 def _arms(control: Arm, variant: Arm) -> tuple[Arm, Arm]:

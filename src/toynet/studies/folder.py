@@ -61,6 +61,10 @@ class StudyFolder:
     def runs(self) -> Path:
         return self.path / "runs"
 
+    def has_runs(self) -> bool:
+        """Whether any run has been begun."""
+        return self.runs.is_dir() and any(self.runs.iterdir())
+
     def run(self, arm: str, seed: int) -> RunFolder:
         """Where a run of the study lies, whether it has been made or not."""
         return RunFolder(self.runs / f"{_folder_name(arm)}-s{seed}")
@@ -96,7 +100,7 @@ class StudyFolder:
         """All that the runs so far say."""
         plans, entries = self.plans(), self.ledger.entries()
         plan = plans[-1]
-        found = analysis.analyse(plan, entries, earlier=plans[:-1])
+        found = analysis.analyse(plan, entries, earlier=plans[:-1], repeated=self.ledger.repeated())
         runs = {key: run for key in entries if (run := self.run(*key)).path.exists()}
         return Account(self.name, self.path, plan, entries, found, runs)
 

@@ -3,6 +3,7 @@
 import time
 import tomllib
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,9 @@ def make(job: Job) -> Entry | ToyNetError:
 
     Raises `Interrupted` when a signal stops it, after it has been saved.
     """
+    started = time.perf_counter()
     try:
-        return _train(job)
-    except Diverged as error:
-        return Entry(arm=job.arm, seed=job.seed, outcome="diverged", reason=str(error))
+        return _train(job, started)
     except Interrupted:
         raise
     except ToyNetError as error:
@@ -59,15 +59,16 @@ def make(job: Job) -> Entry | ToyNetError:
     except OSError as error:
         return ToyNetError(f"{job.path}: {error.strerror or error}")
     except Exception as error:
-        return failed(job, traceback.format_exception_only(error)[-1].strip())
+        told = traceback.format_exception_only(error)[-1].strip()
+        return failed(job, told, whole_s=time.perf_counter() - started)
 
 
-def failed(job: Job, reason: str) -> Entry:
-    """The entry of a run that gives no result, ever."""
-    return Entry(arm=job.arm, seed=job.seed, outcome="failed", reason=reason)
+def failed(job: Job, reason: str, *, whole_s: float = 0.0) -> Entry:
+    """The entry of a run that gives no result, ever. whole_s: what it took, if that is known."""
+    return Entry(arm=job.arm, seed=job.seed, outcome="failed", reason=reason, whole_s=whole_s)
 
 
-def _train(job: Job) -> Entry:
+def _train(job: Job, started: float) -> Entry:
     from toynet.core.reporter import Silent
     from toynet.runs import execute, subject
     from toynet.runs.folder import RunFolder
@@ -75,16 +76,20 @@ def _train(job: Job) -> Entry:
     from toynet.studies.sharing import open_shared
     from toynet.training import precision
 
-    started, processor_s, path = time.perf_counter(), time.process_time(), Path(job.path)
+    processor_s, path = time.process_time(), Path(job.path)
     quiet, folder = Silent(), RunFolder(path)
     recipe = Recipe.from_table(job.arm, tomllib.loads(job.recipe))
     about = subject.divide(open_shared(Path(job.images)), recipe.data)
-    if begun := (path / "recipe.toml").exists():
-        _check_recipe(folder, recipe)
-        _wait_until_free(path)
-        execute.resume(folder, threads=None, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
-    else:
-        execute.start(recipe, path, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
+    begun = (path / "recipe.toml").exists()
+    with suppress(Diverged):  # such a run is sealed too
+        if begun:
+            _check_recipe(folder, recipe)
+            _wait_until_free(path)
+            execute.resume(
+                folder, threads=None, data_root=None, reporter=quiet, illustrate=_nothing, about=about
+            )
+        else:
+            execute.start(recipe, path, data_root=None, reporter=quiet, illustrate=_nothing, about=about)
     part: Part = "test" if folder.recipe().eval.test else "val"
     cpu_s = None if begun or precision.device() != "cpu" else time.process_time() - processor_s
     return sealed(job.arm, folder, part, whole_s=time.perf_counter() - started, cpu_s=cpu_s)

@@ -152,6 +152,18 @@ class Ledger:
         """Every run by arm and seed."""
         return {(entry.arm, entry.seed): entry for entry in self._runs()}
 
+    def repeated(self) -> set[tuple[str, int]]:
+        """Runs that had failed and were made again."""
+        lines = [(entry.arm, entry.seed, entry.outcome) for entry in self._runs()]
+        failed = {
+            (arm, seed): place for place, (arm, seed, outcome) in enumerate(lines) if outcome == "failed"
+        }
+        return {
+            (arm, seed)
+            for place, (arm, seed, _) in enumerate(lines)
+            if place > failed.get((arm, seed), place)
+        }
+
     def _append(self, line: dict[str, Any]) -> None:
         with disk_errors(self.path.parent, needed_bytes=len(str(line))):
             append_json_line(self.path, line, checked=True)
