@@ -135,6 +135,12 @@ def test_help_answers_within_half_a_second():
         (["data", "info", "folder:/nowhere"], 1, "/nowhere"),
         (["data", "copies", "glyphs:60", "--least", "2"], 2, "least: a likeness from 0.5 to 1"),
         (["data", "copies", "glyphs:60", "-o", "pairs.txt"], 2, "pairs.txt: a picture is saved as"),
+        (["data", "copies", "glyphs:60", "-o", "nowhere/p.png"], 2, "there is no folder nowhere"),
+        (["study", "quick"], 2, "quick is a recipe; try a setting on it by --try KEY=VALUE"),
+        (["study", "quick", "--try", "optim.lr"], 2, "--try optim.lr: write it as key=value"),
+        (["study", "quick", "--try", "optim.lrr=1", "--dry-run"], 2, "did you mean optim.lr?"),
+        (["study", "quick", "--try", "optim.lr=1", "--try", "optim.lr=2"], 2, "one value of a setting"),
+        (["study", "quickstart", "--try", "optim.lr=1"], 2, "there is no recipe quickstart"),
         (["data", "fetch", "mnist"], 2, "mnist"),
         (["study", "quikstart"], 2, "there is no study quikstart; did you mean quickstart?"),
         (["study", "quickstart", "--seeds", "many"], 2, "study quickstart: seeds"),
@@ -249,6 +255,8 @@ def test_data_info_and_preview(tmp_path: Path):
     info = toynet("data", "info", "glyphs:240")
     assert "train 180" in info.stdout
     assert "balance: 0 has 1.0 times the training images of" in info.stdout
+    full = toynet("data", "info", "glyphs:240", "--set", "data.protocol=full")
+    assert "train 200   validation 0 (protocol full)" in full.stdout
     assert "duplicates: none of 40 test images is in train too" in info.stdout
     picture = tmp_path / "p.png"
     done = toynet("data", "preview", "--data", "glyphs:240", "-o", str(picture))

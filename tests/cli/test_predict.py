@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import toynet
+from toynet.core.errors import UsageError
 from toynet.data.glyphs import glyphs
 
 TINY = {"model.widths": [4, 8, 8, 8], "train.epochs": 1, "schedule.warmup_epochs": 0}
@@ -98,6 +99,46 @@ def test_pictures_of_one_name_keep_their_own_explanations(run: Path, tmp_path: P
     assert [answer.explanation.name for answer in answers] == ["same.png", "same-2.png"]
     black, white = (Image.open(answer.explanation).getpixel((5, 5)) for answer in answers)
     assert (black, white) == ((0, 0, 0), (255, 255, 255))
+
+
+def test_explanations_take_no_pictures_place_and_are_not_classified_themselves(
+    run: Path, pictures: Path
+) -> None:
+    before = {path: path.read_bytes() for path in pictures.rglob("*.png")}
+    done = predict(run, pictures, "--explain", pictures)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert sorted(path.name for path in set(pictures.rglob("*.png")) - before.keys()) == [
+        "0-2.png",
+        "1-2.png",
+        "2.png",
+    ]
+    for path in set(pictures.rglob("*.png")) - before.keys():
+        path.unlink()
+    for _ in range(2):
+        answers = list(toynet.predict(run, pictures, explain=pictures / "heat"))
+        assert len(answers) == 3
+        assert {answer.explanation.parent for answer in answers} == {pictures / "heat"}
+
+
+def test_one_source_need_not_be_a_list(run: Path, pictures: Path) -> None:
+    for source in (pictures / "0.png", str(pictures / "0.png")):
+        (answer,) = toynet.predict(run, source)
+        assert answer.source == str(source)
+
+
+def test_a_checkpoint_is_chosen_of_a_run_only(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "m.safetensors"
+    toynet.export(run, "torch", file)
+    with pytest.raises(UsageError, match=r"checkpoint best: .*m\.safetensors holds one set of weights"):
+        toynet.load(file, which="best")
+    for wrong in (
+        lambda: toynet.load(file, which="bset"),
+        lambda: toynet.load(run, which="bset"),
+        lambda: toynet.export(run, "torch", tmp_path / "n.safetensors", which="bset"),
+    ):
+        with pytest.raises(UsageError, match="checkpoint 'bset'; did you mean best"):
+            wrong()
 
 
 def test_a_stream_of_many_is_answered_in_order(run: Path, tmp_path: Path) -> None:

@@ -112,6 +112,17 @@ def test_a_moved_folder_keeps_its_entry(folder: Path) -> None:
     assert "decode images" not in moved.tasks
 
 
+def test_files_of_equal_names_sizes_and_times_are_told_apart(tmp_path: Path) -> None:
+    means = []
+    for name, level in (("dark", 30), ("bright", 220)):
+        for place in ("cat/1.bmp", "cat/2.bmp", "dog/1.bmp", "dog/2.bmp"):
+            (tmp_path / name / place).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (level,) * 3).save(tmp_path / name / place)
+            os.utime(tmp_path / name / place, (315532800, 315532800))
+        means.append(np.asarray(read_folder(tmp_path / name).train.images).mean())
+    assert means == [30, 220]
+
+
 @pytest.mark.parametrize("change", ["content", "time", "name", "new", "gone"])
 def test_any_change_decodes_anew_and_removes_what_was(folder: Path, change: str) -> None:
     read_folder(folder)

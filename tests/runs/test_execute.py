@@ -16,8 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import toynet
 from toynet.core.errors import Diverged, ToyNetError, UsageError
-from toynet.runs.folder import RunFolder
+from toynet.runs.execute import fresh_name
+from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.reads import count_test_reads
+from toynet.runs.recipe import Recipe
 
 TINY = {
     "data.name": "glyphs:240",
@@ -199,6 +201,51 @@ def test_resume_finds_the_newest_unfinished_run_and_refuses_other_settings(tmp_p
     assert toynet.train("quick", root=tmp_path, resume=True, overrides=same).name == "stopped"
     with pytest.raises(UsageError, match="no unfinished run of quick"):
         toynet.train("quick", root=tmp_path, resume=True)
+
+
+def test_resume_prefers_the_run_that_was_begun_with_what_is_asked_for(tmp_path: Path):
+    for seed in (3, 4):
+        train(tmp_path, f"r{seed}", **{"train.seed": seed})
+        (tmp_path / f"r{seed}" / "result.json").unlink()
+    os.utime(tmp_path / "r3" / "recipe.toml", (1, 1))
+    again = {"root": tmp_path, "resume": True, "data": "glyphs:240", "overrides": TINY}
+    with pytest.raises(
+        UsageError, match=r"run r4 was begun with train\.seed = 4.* name another run by --name"
+    ):
+        toynet.train("quick", seed=5, **again)
+    assert toynet.train("quick", seed=3, **again).name == "r3"
+    assert toynet.train("quick", **again).name == "r4"
+
+
+@pytest.mark.parametrize("changes", [{"data.size": 8}, {"train.small": {"side_px": 8}}])
+@pytest.mark.parametrize(
+    "pieces", [{"train.batch_size": 39}, {"train.batch_size": 40, "train.micro_batch": 39}]
+)
+def test_a_piece_of_one_image_is_refused_where_batch_norm_needs_more(
+    tmp_path: Path, changes: dict, pieces: dict
+):
+    one = {"data.name": "glyphs:60", **pieces}
+    with pytest.raises(UsageError, match=r"= 39 leaves a piece of one image \(of 40\), too little for batch"):
+        train(tmp_path, "short", **one, **changes)
+    assert not (tmp_path / "short").exists()
+    train(tmp_path, "whole", **one, **{"train.epochs": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        (".x", "x-s0-"),
+        ("", "quick-"),
+        ("my recipe", "my-recipe-s0-"),
+        ("a/b~c", "a-b-c-s0-"),
+        ("...", "run-s0-"),
+    ],
+)
+def test_a_run_is_called_by_its_recipe_in_letters_that_every_folder_takes(name: str, begins: str):
+    recipe = Recipe.load("quick").model_copy(update={"name": name} if name else {})
+    assert check_name(fresh_name(recipe, Path())).startswith(begins)
+    with pytest.raises(UsageError, match="name: give one line of text"):
+        Recipe.from_table("x", {"name": "a\nb"})
 
 
 def test_a_taken_name_offers_resume_or_another(finished: toynet.Run):

@@ -20,6 +20,7 @@ from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.locks import folder_lock
 from toynet.runs import reads
 from toynet.runs.folder import RunFolder
+from toynet.runs.recipe import Recipe
 from toynet.studies import analysis, budget, design
 from toynet.studies import conduct as room
 from toynet.studies.conduct import Nobody, conduct, rehearse
@@ -167,6 +168,19 @@ def test_a_bare_resume_goes_on_with_what_was_begun(finished: StudyFolder, tmp_pa
     found = toynet.study(str(file), resume=True, root=tmp_path)
     assert found.plan.spec.seeds == 3
     assert len(found.entries) == 6
+
+
+def test_a_setting_is_tried_on_a_recipe_without_a_file(tmp_path: Path):
+    small = {"model.widths": [4, 4, 4, 4], "train.epochs": 1, "optim.lr": 4e-3, "schedule.warmup_epochs": 0}
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(Recipe.load("quick", {**small, "train.precision": "fp32"}).to_toml())
+    asked = {"tries": {"optim.lr": 1e-3}, "seeds": 2, "data": "glyphs:240", "root": tmp_path, "jobs": 2}
+    found = toynet.study(str(recipe), **asked)
+    assert found.name == "quick-lr=0.001"
+    assert found.plan.spec.question == "Does optim.lr = 0.001 help quick?"
+    assert [str(change) for change in found.plan.arm("lr=0.001").changes] == ["optim.lr: 0.004 -> 0.001"]
+    assert found.findings.contrast("lr=0.001").seeds == 2
+    assert toynet.study(str(recipe), **asked, resume=True).findings == found.findings
 
 
 def test_a_rehearsal_writes_nothing_and_says_what_to_expect(tmp_path: Path):

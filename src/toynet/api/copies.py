@@ -8,7 +8,7 @@ from typing import Any
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter, Silent
 from toynet.data import sources
-from toynet.data.images import Dataset, ImageSet
+from toynet.data.images import ImageSet
 from toynet.data.near_copies import LIKENESS, NearCopy, near_copies
 from toynet.runs.recipe import Recipe
 
@@ -51,7 +51,9 @@ def copies(
         # Loads matplotlib, which names alone need not wait for.
         from toynet.reporting.style import picture_kind
 
-        picture_kind(Path(output))
+        picture_kind(path := Path(output))
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}")
     recipe = Recipe.load("default", {**(overrides or {}), "data.name": data})
     reporter = reporter or Silent()
     dataset = sources.load(recipe.data, data_root, reporter)
@@ -62,18 +64,18 @@ def copies(
     }
     if output is not None and any(found.values()):
         _draw(judged, dataset.train, found, f"{data}: likeness {least:g} or more", Path(output))
-    return [_told(dataset, name, judged[name], copy) for name, some in found.items() for copy in some]
-
-
-def _told(dataset: Dataset, name: str, part: ImageSet, copy: NearCopy) -> Copy:
-    labels = part.labels[copy.judged], dataset.train.labels[copy.trained]
-    return Copy(
-        part=name,
-        image=sources.place_of(dataset, name, copy.judged),
-        trained=sources.place_of(dataset, "train", copy.trained),
-        likeness=copy.likeness,
-        classes=(dataset.classes[labels[0]], dataset.classes[labels[1]]),
-    )
+    place_of, classes, train = sources.places(dataset), dataset.classes, dataset.train
+    return [
+        Copy(
+            part=name,
+            image=place_of(name, copy.judged),
+            trained=place_of("train", copy.trained),
+            likeness=copy.likeness,
+            classes=(classes[judged[name].labels[copy.judged]], classes[train.labels[copy.trained]]),
+        )
+        for name, some in found.items()
+        for copy in some
+    ]
 
 
 def _draw(

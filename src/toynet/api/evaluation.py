@@ -9,7 +9,7 @@ from torch import nn
 
 from toynet.api.run import Run, open_run
 from toynet.core import places
-from toynet.core.errors import UsageError
+from toynet.core.errors import UsageError, did_you_mean
 from toynet.core.memory import keep_freed_memory
 from toynet.core.reporter import Reporter, Silent
 from toynet.evaluation import metrics
@@ -63,7 +63,11 @@ def evaluate(
     """
     keep_freed_memory()
     reporter, root = reporter or Silent(), root or places.runs_folder()
+    if split not in ("val", "test"):
+        raise UsageError(f"split {split!r}; {did_you_mean(split, ('val', 'test'))}")
     if weights is not None:
+        trained.check(which)
+        trained.refuse_best(which, str(weights))
         one = _with_weights(run, weights, overrides or {}, root, data_root, reporter)
     elif overrides:
         raise UsageError("a run is scored as it was trained; overrides go with weights")

@@ -45,14 +45,16 @@ def load(run: str | Path | Run, *, which: trained.Which = "last", root: Path | N
     A path that ends in `.safetensors` is such a file (`export` with format `torch`). Raises `ToyNetError` and
     its kinds.
     """
+    trained.check(which)
     if not isinstance(run, Run) and Path(run).suffix == torch_file.SUFFIX:
+        trained.refuse_best(which, str(run))
         return torch_file.load_classifier(Path(run))
     return load_classifier(open_run(run, root=root).folder, which)
 
 
 def predict(
     run: str | Path | Run,
-    sources: Iterable[str | Path],
+    sources: str | Path | Iterable[str | Path],
     *,
     top: int = 5,
     explain: str | Path | None = None,
@@ -64,17 +66,19 @@ def predict(
 
     Answers come as they are found, in the order of `sources`. What cannot be read is an answer with an error,
     and the rest goes on. With `explain`, a PNG of each picture beside its heat map is written into that
-    folder. Raises `UsageError` for a source that is not there and for a folder without images, before
-    anything is read.
+    folder, which is left out where it lies in a folder that is searched; none takes the place of a picture.
+    Raises `UsageError` for a source that is not there and for a folder without images, before anything is
+    read.
     """
     if top < 1:
         raise UsageError(f"top: ask for one class at least, got {top}")
     reporter = reporter or Silent()
-    pictures = find_pictures(sources, reporter)
+    drawn = None if explain is None else Path(explain)
+    named = [sources] if isinstance(sources, str | Path) else sources
+    pictures = find_pictures(named, reporter, without=drawn)
     classifier = load(run, which=which, root=root)
     if classifier.temperature is None:
         reporter.note("probabilities are not calibrated: the run has no scores on validation images")
-    drawn = None if explain is None else Path(explain)
     if drawn is not None:
         try:
             drawn.mkdir(parents=True, exist_ok=True)
@@ -91,7 +95,7 @@ def _answers(
     reporter: Reporter,
 ) -> Iterator[Answer]:
     reporter.begin("predict", len(pictures), "images")
-    taken: set[str] = set()
+    taken = set() if explain is None else {path.name.lower() for path in _within(pictures, explain)}
     with ThreadPoolExecutor() as pool:
         # Reading ahead would take cores from the network, whose threads wait for one another.
         for start in range(0, len(pictures), _BATCH):
@@ -105,6 +109,12 @@ def _answers(
                     answer = replace(answer, explanation=path)
                 yield answer
                 reporter.advance(1)
+
+
+def _within(pictures: Sequence[PictureFile], folder: Path) -> list[Path]:
+    """Those that lie in `folder` itself."""
+    paths = (Path(picture.source).resolve() for picture in pictures if picture.content is None)
+    return [path for path in paths if path.parent == folder.resolve()]
 
 
 def _read(classifier: Classifier, batch: Sequence[PictureFile], pool: Executor) -> list[_Read]:

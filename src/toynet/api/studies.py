@@ -1,7 +1,8 @@
 """The verbs about several runs: study, final, compare."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from toynet.core import places
 from toynet.core.errors import UsageError, did_you_mean
@@ -19,6 +20,7 @@ from toynet.studies.spec import COSTS, StudySpec
 def study(
     study: str,
     *,
+    tries: Mapping[str, Any] | None = None,
     seeds: int | str | None = None,
     vary_split: bool | None = None,
     jobs: int | None = None,
@@ -32,12 +34,13 @@ def study(
 ) -> Account:
     """Carry out a study, by name or TOML path, in a folder below `root` (`$TOYNET_STUDIES`, else ./studies).
 
-    `seeds`, `vary_split` and `data` take the place of the file's; with `resume`, those that it was begun with
-    hold. `jobs` runs go on at once, by default one for each core, in processes of their own: call it below
-    `if __name__ == "__main__"`; with a `cluster` on its nodes, as many as they have room for.
+    With `tries`, settings such as {"optim.lr": 5e-4}, `study` is a recipe instead, and each of them a variant
+    beside it. `seeds`, `vary_split` and `data` take the place of the file's; with `resume`, those that it was
+    begun with hold. `jobs` runs go on at once, by default one for each core, in processes of their own: call
+    it below `if __name__ == "__main__"`; with a `cluster` on its nodes, as many as they have room for.
     Raises `ToyNetError` and its kinds.
     """
-    spec, path = _asked(study, seeds, vary_split, name, root, data, resume=resume)
+    spec, path = _asked(study, tries, seeds, vary_split, name, root, data, resume=resume)
     return conduct_room.conduct(
         spec,
         path,
@@ -52,6 +55,7 @@ def study(
 def rehearse(
     study: str,
     *,
+    tries: Mapping[str, Any] | None = None,
     seeds: int | str | None = None,
     vary_split: bool | None = None,
     jobs: int | None = None,
@@ -63,7 +67,7 @@ def rehearse(
     audience: Audience | None = None,
 ) -> Outlook:
     """What a study would run, how long it would take, and what it could see. Nothing is run or written."""
-    spec, path = _asked(study, seeds, vary_split, name, root, data)
+    spec, path = _asked(study, tries, seeds, vary_split, name, root, data)
     return conduct_room.rehearse(
         spec, path, jobs=jobs, cluster=cluster, data_root=data_root, audience=audience
     )
@@ -123,6 +127,7 @@ def compare(
 
 def _asked(
     study: str,
+    tries: Mapping[str, Any] | None,
     seeds: int | str | None,
     vary_split: bool | None,
     name: str | None,
@@ -132,7 +137,7 @@ def _asked(
     resume: bool = False,
 ) -> tuple[StudySpec, Path]:
     """What to carry out, and where. What is not said anew is as it was when the study was begun."""
-    label = name or Path(study).name.removesuffix(".toml")
+    label = name or (StudySpec.trying(study, tries).name if tries else Path(study).name.removesuffix(".toml"))
     path = (root or places.studies_folder()) / _checked(label, study, name)
     begun = StudyFolder(path)
     if resume and begun.ledger.plans():
@@ -140,7 +145,9 @@ def _asked(
         seeds = last.seeds if seeds is None else seeds
         vary_split = last.vary_split if vary_split is None else vary_split
         data = last.everywhere.get("data.name") if data is None else data
-    return StudySpec.load(study, {"seeds": seeds, "vary_split": vary_split}).on_data(data), path
+    anew = {"seeds": seeds, "vary_split": vary_split}
+    spec = StudySpec.trying(study, tries, anew) if tries else StudySpec.load(study, anew)
+    return spec.on_data(data), path
 
 
 def _checked(label: str, study: str, name: str | None) -> str:

@@ -55,7 +55,7 @@ def train(
             if "model.weights" in changes:
                 wanted = first_weights.pin(wanted)
                 changes["model.weights_sha256"] = wanted.model.weights_sha256
-            folder = _unfinished(wanted, name, root)
+            folder = _unfinished(recipe, wanted, name, root, changes)
             changed = resuming.changes(folder, recipe, wanted, changes)
             if not allow_inexact:
                 resuming.refuse(folder.name, changed)
@@ -111,12 +111,14 @@ def _check_is_no_run(recipe: str, root: Path) -> None:
         )
 
 
-def _unfinished(wanted: Recipe, name: str | None, root: Path) -> RunFolder:
+def _unfinished(
+    recipe: str, wanted: Recipe, name: str | None, root: Path, asked: Mapping[str, Any]
+) -> RunFolder:
     """The run to go on with. Raises `UsageError` when there is none or when it is of another recipe."""
     if name is not None:
         folder = RunFolder.open(name, root)
     else:
-        folder = _newest_unfinished(wanted, root)
+        folder = _newest_unfinished(recipe, wanted, root, asked)
     stored = folder.recipe()
     if stored.name != wanted.name:
         raise UsageError(f"run {folder.name} was begun with recipe {stored.name}, not {wanted.name}")
@@ -135,9 +137,11 @@ def _is_unfinished(folder: RunFolder, recipe: str) -> bool:
         return False  # a damaged neighbour is not the one to go on with
 
 
-def _newest_unfinished(wanted: Recipe, root: Path) -> RunFolder:
+def _newest_unfinished(recipe: str, wanted: Recipe, root: Path, asked: Mapping[str, Any]) -> RunFolder:
+    """Of those that were begun with what is asked for now, or, where there is none, of all."""
     folders = [RunFolder(file.parent) for file in root.glob("[!.]*/recipe.toml")]
     mine = [folder for folder in folders if _is_unfinished(folder, wanted.name)]
     if not mine:
         raise UsageError(f"there is no unfinished run of {wanted.name} in {root}; start one without --resume")
-    return max(mine, key=lambda folder: (folder.path / "recipe.toml").stat().st_mtime)
+    same = [folder for folder in mine if not resuming.changes(folder, recipe, wanted, asked)]
+    return max(same or mine, key=lambda folder: (folder.path / "recipe.toml").stat().st_mtime)

@@ -42,7 +42,9 @@ def fetch(
 @app.command(epilog="Example:  toynet data info glyphs")
 def info(
     name: Annotated[str, typer.Argument(help="cifar10, cifar100, glyphs[:COUNT], folder:PATH or npz:PATH.")],
-    protocol: Annotated[str, typer.Option(help="standard, report or full.")] = "standard",
+    protocol: Annotated[
+        str | None, typer.Option(help="standard, report or full.", show_default="standard")
+    ] = None,
     set_: options.Set = None,
     data_root: options.DataRoot = None,
 ) -> None:
@@ -52,13 +54,14 @@ def info(
     from toynet.runs.recipe import Recipe
     from toynet.runs.subject import read
 
-    recipe = Recipe.load("default", {**options.overrides(set_), "data.name": name, "data.protocol": protocol})
+    asked = {} if protocol is None else {"data.protocol": protocol}
+    recipe = Recipe.load("default", {**options.overrides(set_), "data.name": name, **asked})
     with TerminalReporter() as reporter:
         about = read(recipe, data_root, reporter)
     card = about.card
     height, width, channels = card.image_shape
     print(f"{card.name}: {height}x{width}, channels {channels}, classes {len(card.classes)}")
-    validation = f"validation {card.val_images:,} (protocol {protocol})"
+    validation = f"validation {card.val_images:,} (protocol {recipe.data.protocol})"
     print(f"train {card.train_images:,}   {validation}   test {card.test_images:,}")
     print(f"mean {_numbers(card.mean)}   std {_numbers(card.std)}   (0..255, training part)")
     longest = max(5, *(len(c) for c in card.classes))
@@ -144,8 +147,9 @@ def _numbers(values: tuple[float, ...]) -> str:
 def _duplicates(dataset: "Dataset") -> Iterator[str]:
     """Cautions about images that are both trained on and judged by."""
     from toynet.data.duplicates import shared_images
-    from toynet.data.sources import place_of
+    from toynet.data.sources import places
 
+    place_of = places(dataset)
     judged = {"test": dataset.test} | ({"val": dataset.val} if dataset.val else {})
     for name, part in judged.items():
         pairs = shared_images(part, dataset.train)
@@ -158,6 +162,6 @@ def _duplicates(dataset: "Dataset") -> Iterator[str]:
             f"({other:,} with another class); scores on them say nothing about new images"
         )
         for mine, theirs in pairs[:_SHOWN_DUPLICATES].tolist():
-            yield f"  {place_of(dataset, name, mine)} = {place_of(dataset, 'train', theirs)}"
+            yield f"  {place_of(name, mine)} = {place_of('train', theirs)}"
         if len(pairs) > _SHOWN_DUPLICATES:
             yield "  ..."

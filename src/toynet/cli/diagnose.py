@@ -18,13 +18,12 @@ def diagnose(run: options.RunName, json: options.Json = False) -> None:
 
         print(dumps([finding.model_dump() for finding in findings], indent=2))
         return
-    recipe = opened.folder.recipe()
     for number, finding in enumerate(findings, start=1):
         print(f"{number}. {finding.title} ({finding.severity})")
         print(f"   {finding.evidence}")
         print(f"   {finding.why}")
         for key, value in finding.change.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
-            source = shlex.quote(str(opened.path / "recipe.toml"))
-            print(f"   try: toynet train {source} --set {key}={text} --seed {recipe.train.seed}")
+            source, change = shlex.quote(str(opened.path / "recipe.toml")), shlex.quote(f"{key}={text}")
+            print(f"   try: toynet study {source} --try {change}")
         print()

@@ -88,7 +88,7 @@ Page = Annotated[
 ]
 
 
-def overrides(pairs: list[str] | None) -> dict[str, Any]:
+def overrides(pairs: list[str] | None, option: str = "--set") -> dict[str, Any]:
     """`key=value` texts as a mapping; a text without `=` is a usage error."""
     from toynet.core.errors import UsageError
     from toynet.runs.recipe import parse_value
@@ -97,7 +97,9 @@ def overrides(pairs: list[str] | None) -> dict[str, Any]:
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise UsageError(f"--set {pair}: write it as key=value, such as --set optim.lr=5e-4")
+            raise UsageError(f"{option} {pair}: write it as key=value, such as {option} optim.lr=5e-4")
+        if option == "--try" and key.strip() in changes:
+            raise UsageError(f"--try {key.strip()}: one value of a setting; write a study's file for several")
         changes[key.strip()] = parse_value(value.strip())
     return changes
 

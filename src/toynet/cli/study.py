@@ -6,11 +6,19 @@ import typer
 
 from toynet.cli import options
 
-EXAMPLE = "Example:  toynet study quickstart --jobs 2"
+EXAMPLE = "Examples:  toynet study quickstart --jobs 2; toynet study quick --try optim.lr=1e-3"
 
 
 def study(
-    study: Annotated[str, typer.Argument(help="A shipped study's name, or a TOML file.")],
+    study: Annotated[
+        str, typer.Argument(help="A shipped study's name or a TOML file; with --try, those of a recipe.")
+    ],
+    try_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try", metavar="KEY=VALUE", help="A setting to try on a recipe, without a file. Repeatable."
+        ),
+    ] = None,
     seeds: Annotated[
         str | None,
         typer.Option(metavar="N|auto|open-ended", help="Instead of the file's.", show_default=False),
@@ -44,11 +52,13 @@ def study(
     from toynet.cli.study_progress import StudyReporter
     from toynet.cli.verdicts import print_account
 
+    tries = options.overrides(try_, "--try")
     cluster = options.cluster(engine, address, cpus_per_run, gpus_per_run)
     with StudyReporter() as reporter:
         if dry_run:
             ahead = toynet.rehearse(
                 study,
+                tries=tries,
                 seeds=_seeds(seeds),
                 vary_split=vary_split,
                 jobs=jobs,
@@ -63,6 +73,7 @@ def study(
             return
         found = toynet.study(
             study,
+            tries=tries,
             seeds=_seeds(seeds),
             vary_split=vary_split,
             jobs=jobs,

@@ -14,7 +14,7 @@ def shared_images(judged: ImageSet, trained: ImageSet) -> NDArray[np.int64]:
     Pixels are compared as the model sees them, after decoding and resizing, so the same picture in two file
     formats counts; one that was changed in any pixel does not.
     """
-    if judged.images.shape[1:] != trained.images.shape[1:]:
+    if judged.images.shape[1:] != trained.images.shape[1:] or not len(trained):
         return np.empty((0, 2), np.int64)
     mine, theirs = _hashes(judged.images), _hashes(trained.images)
     known, first = np.unique(theirs, return_index=True)

@@ -4,7 +4,7 @@ Classes are fixed by `train` and matched by name: a part that lacks one or has a
 would shift silently. Where classes lie directly in the folder, a fifth of each one's files is the test set,
 drawn by file name from a fixed seed: it stays the same however the run is seeded. Names that start with a dot
 are passed over. Links are followed inside the folder; one that leads out of it is refused, for what it points
-at can change or vanish without the folder. No file is opened; name, size and time of change are read.
+at can change or vanish without the folder. No file is opened; names, sizes and times of change are read.
 """
 
 import hashlib
@@ -138,7 +138,8 @@ def _files_of(folder: Path, root: Path) -> ClassFiles:
         if not entry.is_file():
             raise DataError(f"{entry.path} is not a file; images lie directly in their class's folder")
         about = entry.stat()
-        hasher.update(os.fsencode(entry.name) + f"\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+        times = f"{about.st_mtime_ns}\0{about.st_ctime_ns}"
+        hasher.update(os.fsencode(entry.name) + f"\0{about.st_size}\0{times}\0".encode())
     return ClassFiles(folder, [entry.name for entry in entries], hasher.hexdigest())
 
 

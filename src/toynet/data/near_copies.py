@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toynet.core.reporter import Reporter, Silent
+from toynet.data.duplicates import shared_images
 from toynet.data.images import ImageSet, Pixels, chunks
 from toynet.data.pixels import resize_images, with_channels
 
@@ -55,9 +56,9 @@ def near_copies(
     """Images of `judged` that `trained` holds in some version, likest first, each with the likest one.
 
     Images are compared at 32 x 32 pixels: a few pixels of shift there, an eighth of zoom, a mirror and any
-    change of brightness, contrast and tint leave two images alike. Plain images match nothing.
+    change of brightness, contrast and tint leave two images alike. Plain images are like equal ones only.
     """
-    best: dict[int, NearCopy] = {}
+    best = {mine: NearCopy(mine, theirs, 1.0) for mine, theirs in shared_images(judged, trained).tolist()}
     for pairs in _candidates(judged.images, trained.images, reporter):
         for first in range(0, len(pairs), _PAIRS):
             some = pairs[first : first + _PAIRS]

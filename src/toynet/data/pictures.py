@@ -44,11 +44,14 @@ class PictureFile:
         return Path(self.source) if self.content is None else io.BytesIO(self.content)
 
 
-def find_pictures(sources: Iterable[str | Path], reporter: Reporter = Silent()) -> list[PictureFile]:
+def find_pictures(
+    sources: Iterable[str | Path], reporter: Reporter = Silent(), *, without: Path | None = None
+) -> list[PictureFile]:
     """The pictures that `sources` name, folders searched with all that are inside them; at least one.
 
-    In folders, files count by their ending, and what is hidden is passed over. Standard input is read to its
-    end. Raises `UsageError` for a source that is not there and for a folder without pictures.
+    In folders, files count by their ending, and what is hidden is passed over, as is the folder `without`
+    inside one that is searched. Standard input is read to its end. Raises `UsageError` for a source that is
+    not there and for a folder without pictures.
     """
     found: list[PictureFile] = []
     for source in map(str, sources):
@@ -56,7 +59,7 @@ def find_pictures(sources: Iterable[str | Path], reporter: Reporter = Silent()) 
         if source == STDIN:
             found.append(PictureFile(STDIN, sys.stdin.buffer.read()))
         elif path.is_dir():
-            found += _inside(path, reporter)
+            found += _inside(path, reporter, without)
         elif path.exists():
             found.append(PictureFile(source))
         else:
@@ -66,11 +69,14 @@ def find_pictures(sources: Iterable[str | Path], reporter: Reporter = Silent()) 
     return found
 
 
-def _inside(folder: Path, reporter: Reporter) -> list[PictureFile]:
+def _inside(folder: Path, reporter: Reporter, without: Path | None) -> list[PictureFile]:
+    out = without.resolve() if without and without.resolve() != folder.resolve() else None
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not (out and path.resolve().is_relative_to(out))
     ]
     images = [PictureFile(str(path)) for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     if not images:

@@ -3,11 +3,12 @@
 An entry is a folder in the user's cache: `images.npy`, uint8 (N, H, W, C), which is mapped and never read as
 a whole; `moments.npy`, from which the statistics of any part follow; `manifest.json`, which is written last.
 
-An entry is named by a hash over every file's place in the folder, size and time of change, the input size,
+An entry is named by a hash over every file's place in the folder, size and times of change, the input size,
 the channels asked for, and the versions of the decoding rules and of Pillow. Not over the files' contents: it
-would cost a second reading of all files at each start, where a size and a time cost microseconds. make and
-rsync decide likewise; a file that changes and keeps both its size and its time, to the nanosecond, goes
-unnoticed. The folder's own path is not part of the hash, so that a folder may be moved.
+would cost a second reading of all files at each start, where a size and times cost microseconds. Both times
+count: that of the content, which archives and tools set to what they like, and that of the file's entry on
+this disk, which the system sets at every change and nobody else. The folder's own path is not part of the
+hash, so that a folder may be moved.
 
 One process at a time decodes (it uses all cores); others wait, and then find the entry. It is built beside
 its place and takes its name in one rename: what a killed process left is removed by the next that decodes,

@@ -1,8 +1,8 @@
 """From the name of a data set to its images."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from toynet.core.errors import UsageError, did_you_mean
@@ -44,15 +44,16 @@ def load(spec: DataSpec, root: Path | None = None, reporter: Reporter = Silent()
     return replace(dataset if kind == "folder" else _as_asked(dataset, spec), name=spec.name)
 
 
-def place_of(dataset: Dataset, part: str, number: int) -> str:
-    """Where an image comes from: its file, if it has one, else its number in `part` (train, val or test)."""
+def places(dataset: Dataset) -> Callable[[str, int], str]:
+    """Where an image of a part (train, val or test) comes from: its file, else its number in the part."""
     kind, _, detail = dataset.name.partition(":")
     if kind != "folder":
-        return f"{part} number {number}"
-    files = find_files(Path(detail).expanduser()).parts[part].values()
-    return next(
-        islice((os.path.join(group.folder, name) for group in files for name in group.names), number, None)
-    )
+        return lambda part, number: f"{part} number {number}"
+    found = {
+        part: [os.path.join(group.folder, name) for group in classes.values() for name in group.names]
+        for part, classes in find_files(Path(detail).expanduser()).parts.items()
+    }
+    return lambda part, number: found[part][number]
 
 
 def absolute(name: str) -> str:

@@ -60,6 +60,7 @@ def start(
     about = about or subject.read(recipe, data_root, reporter)
     model = subject.build_model(recipe, about.card)
     freezing.check(model, recipe.train.freeze)
+    subject.check_batches(recipe, about.card.train_images, model, about.card.image_shape)
     weights.load_into(model, recipe, reporter)
     checkpoints.require_room(path / "checkpoints", Learner.fresh(model, recipe.optim, recipe.train))
     subject.note_imbalance(recipe, about, reporter)
@@ -113,9 +114,8 @@ def resume(
 
 
 def fresh_name(recipe: Recipe, root: Path) -> str:
-    """A name made from recipe, seed and time that no run below `root` has."""
-    base = Path(recipe.name).stem if recipe.name.endswith(".toml") else recipe.name.replace("/", "-")
-    name = f"{base}-s{recipe.train.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """A name that `check_name` takes, made from recipe, seed and time, and that no run below `root` has."""
+    name = f"{recipe.label}-s{recipe.train.seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     taken = (f"{name}-{number}" for number in count(2))
     return name if not (root / name).exists() else next(n for n in taken if not (root / n).exists())
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from toynet.core.files import append_json_line, read_json_lines
+from toynet.core.files import append_json_line, make_folder, read_json_lines
 
 _LEDGER = "test-reads.jsonl"
 
@@ -12,6 +12,7 @@ def log_test_read(runs: Path, *, digest: str, run: str, verb: str) -> int:
     """Note one more read of the test images with this `digest`; returns how often they have been read."""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     line = {"digest": digest, "run": run, "verb": verb, "when": when}
+    make_folder(runs)
     append_json_line(runs / _LEDGER, line, checked=True)
     return count_test_reads(runs, digest)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import tomli_w
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, field_validator, model_validator
 
 from toynet.augment.spec import AugmentSpec
 from toynet.core.errors import UsageError, did_you_mean
@@ -21,6 +22,9 @@ from toynet.models.spec import ModelSpec
 from toynet.training.spec import LossSpec, OptimSpec, ScheduleSpec, TrainSpec
 
 Table = dict[str, Any]
+
+
+_LONGEST_LABEL = 60
 
 
 class Recipe(Record):
@@ -44,6 +48,13 @@ class Recipe(Record):
         if not self.eval.test and self.data.protocol == "full":
             raise ValueError("eval.test=false leaves nothing to score: data.protocol=full validates nothing")
         return self
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_line(cls, name: str) -> str:
+        if not name.strip() or not name.isprintable():
+            raise ValueError("give one line of text")
+        return name
 
     @classmethod
     def load(cls, name: str, overrides: Mapping[str, Any] | None = None) -> Self:
@@ -70,6 +81,12 @@ class Recipe(Record):
         for key, value in changes.items():
             _set(table, key, value, recipe=self.name)
         return self.from_table(self.name, table)
+
+    @property
+    def label(self) -> str:
+        """The name as a part of a folder's name."""
+        plain = Path(self.name).stem if self.name.endswith(".toml") else self.name
+        return re.sub(r"[^A-Za-z0-9._+=-]", "-", plain).lstrip(".-_+=")[:_LONGEST_LABEL] or "run"
 
     def to_table(self) -> Table:
         """Plain tables without the keys that are none (TOML has no word for it)."""

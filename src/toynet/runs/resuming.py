@@ -46,8 +46,8 @@ def refuse(name: str, found: Changes) -> None:
     """Raise `UsageError` that shows the changes, if there are any."""
     if found:
         raise UsageError(
-            f"run {name} was begun with {_shown(found, 0)}, not {_shown(found, 1)}; leave that out, start a "
-            "new run, or go on with it all the same by --allow-inexact"
+            f"run {name} was begun with {_shown(found, 0)}, not {_shown(found, 1)}; leave that out, "
+            "name another run by --name, start a new one, or go on with it all the same by --allow-inexact"
         )
 
 

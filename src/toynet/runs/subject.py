@@ -1,5 +1,6 @@
 """What a recipe is about, made ready: the images, their split and card, the model, the plan."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -84,6 +85,31 @@ def check_crop(recipe: Recipe, image_shape: tuple[int, int, int]) -> None:
     """Raise `UsageError` where a crop would leave nothing of images (height, width, channels)."""
     if recipe.augment.crop_pad_px >= (side := min(image_shape[:2])):
         raise UsageError(f"augment.crop_pad_px must be below the images' side, which is {side} pixels")
+
+
+def check_batches(recipe: Recipe, images: int, model: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    """Raise `UsageError` where a batch, or a piece of one, has one of the `images` and batch norm needs more.
+
+    That is so where a map has one pixel: there is nothing to take a variance over.
+    """
+    whole, rest = recipe.train.batch_size, images % recipe.train.batch_size
+    micro = recipe.train.micro_batch or whole
+    if 1 not in (rest, rest % micro, whole % micro):
+        return
+    height, width, channels = image_shape
+    sides = [(height, width)]
+    if recipe.train.small is not None:
+        sides.append((recipe.train.small.side_px, recipe.train.small.side_px))
+    plain = copy.deepcopy(model).to("meta").train()
+    try:
+        for tall, wide in sides:
+            plain(torch.empty(1, channels, tall, wide, device="meta"))
+    except ValueError:
+        key = "micro_batch" if rest != 1 and recipe.train.micro_batch else "batch_size"
+        raise UsageError(
+            f"train.{key} = {getattr(recipe.train, key)} leaves a piece of one image (of {images:,}), too "
+            "little for batch norm on maps of one pixel; choose another number, or larger images"
+        ) from None
 
 
 def standardiser(card: DataCard, device: str) -> Standardiser:

@@ -1,10 +1,10 @@
 """A trained model back from its run folder."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
-from toynet.core.errors import CheckpointError
+from toynet.core.errors import CheckpointError, UsageError, did_you_mean
 from toynet.runs import subject
 from toynet.runs.folder import RunFolder
 from toynet.training import checkpoints, precision
@@ -14,12 +14,25 @@ from toynet.training.setup import prepare, stated
 Which = Literal["last", "best"]
 
 
+def check(which: str) -> None:
+    """Raise `UsageError` for what names no checkpoint."""
+    if which not in get_args(Which):
+        raise UsageError(f"checkpoint {which!r}; {did_you_mean(which, get_args(Which))}")
+
+
+def refuse_best(which: Which, file: str) -> None:
+    """Raise `UsageError` where a checkpoint is chosen of a file, which holds but one."""
+    if which != "last":
+        raise UsageError(f"checkpoint {which}: {file} holds one set of weights; leave that out")
+
+
 def load_plain(folder: RunFolder, which: Which = "last") -> nn.Module:
     """The run's model in float32 on the CPU, with averaged weights where the recipe keeps an average.
 
     `last` is the state that the run's scores belong to; `best` the checkpoint with the highest validation
     accuracy. Raises `CheckpointError` when there is no whole checkpoint.
     """
+    check(which)
     recipe = folder.recipe()
     if which == "best":
         path = checkpoints.best(folder.checkpoints)

@@ -68,7 +68,9 @@ def _check(spec: StudySpec, arm: Arm, images: Mapping[str, Subject]) -> None:
     mine, other = images[arm.name], images[arm.against or arm.name]
     try:
         subject.check_crop(arm.recipe, mine.card.image_shape)
-        freezing.check(subject.build_model(arm.recipe, mine.card), arm.recipe.train.freeze)
+        model = subject.build_model(arm.recipe, mine.card)
+        freezing.check(model, arm.recipe.train.freeze)
+        subject.check_batches(arm.recipe, mine.card.train_images, model, mine.card.image_shape)
     except UsageError as error:
         raise UsageError(f"study {spec.name}, {arm.name}: {error}") from None
     if spec.vary_split and (fixed := _fixed_split(arm.recipe, mine)):

@@ -26,6 +26,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toynet.core.errors import UsageError, did_you_mean
 from toynet.core.records import Record
+from toynet.core.wording import setting
+from toynet.runs import recipe as recipes
+from toynet.runs.recipe import Recipe
 
 Metric = Literal["val_accuracy", "best_val_accuracy", "test_accuracy"]
 Cost = Literal["epochs", "samples", "parameters", "macs", "time"]
@@ -35,6 +38,7 @@ CONTROL = "control"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=-]{0,59}")
+_LONGEST = 120
 _KEYS_OF_A_VARIANT = ("recipe", "note")
 _OURS = {
     "train.seed": "the seeds are the study's; set first_seed",
@@ -127,6 +131,21 @@ class StudySpec(Record):
         return cls.from_table(_plain_name(name), {**_read(name), **given}, Path(name).parent)
 
     @classmethod
+    def trying(
+        cls, recipe: str, tries: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+    ) -> Self:
+        """A study of a recipe, by name or TOML path, that needs no file: each of `tries` is a variant.
+
+        Raises `UsageError` as `load` does.
+        """
+        given = {key: value for key, value in (overrides or {}).items() if value is not None}
+        label = Recipe.load(recipe).label
+        variants = {_variant_name(key, value): {key: value} for key, value in tries.items()}
+        told = " or ".join(f"{key} = {setting(value)}" for key, value in tries.items())
+        table = {"recipe": recipe, "question": f"Does {told} help {label}?", "variant": variants, **given}
+        return cls.from_table("-".join([label, *variants])[:_LONGEST], table)
+
+    @classmethod
     def from_table(cls, name: str, table: dict[str, Any], folder: Path = Path()) -> Self:
         """Validate plain tables. Recipes that are files are looked for in `folder`."""
         renamed = {"set": "everywhere", "variant": "variants"}
@@ -178,6 +197,11 @@ class StudySpec(Record):
         return self.model_copy(update={"everywhere": {**self.everywhere, "data.name": data}})
 
 
+def _variant_name(key: str, value: object) -> str:
+    plain = f"{key.rpartition('.')[2]}={setting(value)}"
+    return re.sub(r"[^A-Za-z0-9_.+=-]", "_", plain)[:60]
+
+
 def shipped() -> list[str]:
     """The names of the studies that come with ToyNet."""
     folder = resources.files("toynet.studies") / "shipped"
@@ -193,6 +217,10 @@ def source(name: str) -> str:
             return Path(name).read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"study {name} cannot be read ({getattr(error, 'strerror', error)})") from None
+    if name not in shipped() and name in recipes.shipped():
+        raise UsageError(
+            f"{name} is a recipe; try a setting on it by --try KEY=VALUE, or write a study's file"
+        )
     if name not in shipped():
         raise UsageError(
             f"there is no study {name}; {did_you_mean(name, shipped())} A file's name ends in .toml"
