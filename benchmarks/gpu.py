@@ -103,4 +103,6 @@ class _Ticks(Silent):
 
 
 if __name__ == "__main__":
+    if not torch.cuda.is_available():
+        raise SystemExit("benchmarks/gpu.py needs a GPU that torch can use by CUDA; there is none")
     main()

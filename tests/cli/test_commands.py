@@ -255,6 +255,10 @@ def test_data_info_and_preview(tmp_path: Path):
     info = toynet("data", "info", "glyphs:240")
     assert "train 180" in info.stdout
     assert "balance: 0 has 1.0 times the training images of" in info.stdout
+    images, labels = np.zeros((20, 4, 4, 3), np.uint8), np.arange(20) % 2
+    images += np.arange(20, dtype=np.uint8)[:, None, None, None]
+    np.savez(tmp_path / "4.npz", x_train=images, y_train=labels, x_test=images + 50, y_test=labels)
+    assert "4x4, channels 3" in toynet("data", "info", f"npz:{tmp_path / '4.npz'}").stdout
     full = toynet("data", "info", "glyphs:240", "--set", "data.protocol=full")
     assert "train 200   validation 0 (protocol full)" in full.stdout
     assert "duplicates: none of 40 test images is in train too" in info.stdout

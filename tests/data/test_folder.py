@@ -167,6 +167,9 @@ def test_links_that_lead_out_or_nowhere_are_refused(tmp_path: Path) -> None:
     file.unlink()
     (root / "c").symlink_to(outside / "c", target_is_directory=True)
     refuse(root, r"root/c is a link that leads out of")
+    parts = make(tmp_path / "parts" / "test", {"a": 2, "b": 2}).parent
+    (parts / "train").symlink_to(root, target_is_directory=True)
+    refuse(parts, r"parts/train is a link that leads out of")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can take away a folder's rights and give them back")

@@ -1,5 +1,6 @@
 """Names are compared with what is there; statuses are those of the disk."""
 
+import json
 from pathlib import Path
 
 import invented
@@ -66,8 +67,9 @@ def test_a_run_is_running_while_somebody_has_it_in_hand(place: Listing):
 def test_the_best_come_first_and_those_without_a_score_last(place: Listing):
     invented.single_run(place.runs_root, name="broken").path.joinpath("recipe.toml").write_text("x = [")
     better = invented.single_run(place.runs_root, name="better")
-    text = (better.path / "result.json").read_text().replace('"test_accuracy": 0.8', '"test_accuracy": 0.9')
-    (better.path / "result.json").write_text(text)
+    result = json.loads((better.path / "result.json").read_text())
+    result |= {"val_accuracy": result["val_accuracy"] + 0.1, "test_accuracy": result["test_accuracy"] - 0.1}
+    (better.path / "result.json").write_text(json.dumps(result))
     runs = Runs(place, Remembered(10))
     assert [run.name for run in runs.page("score", 0, 10).runs] == ["better", "one", "broken"]
     assert [run.name for run in runs.page("score", 1, 1).runs] == ["one"]

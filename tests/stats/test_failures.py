@@ -68,6 +68,17 @@ def test_an_arm_that_failed_everywhere_has_no_mean():
     assert (found.sigma, found.rho) == (None, None)
 
 
+def test_a_variant_whose_every_run_fails_asks_for_no_more_seeds():
+    for plan in ("auto", "open"):
+        found = compare({"control": CONTROL[:5], "a": [None] * 5}, control="control", plan=plan)
+        assert (found.running, found.next_look, found.lost) == ((), None, ("a",))
+    near = [score + 0.05 * (-1) ** place for place, score in enumerate([*CONTROL, 92.2])]
+    scores = {"control": [*CONTROL, 92.2], "a": [None] * 5, "b": near}
+    found = compare(scores, control="control", plan="auto", margin=0.01)
+    assert found["b"].seeds == 8, "the others go on without it"
+    assert (found.arms[1].planned, found.arms[1].failed) == (5, 5)
+
+
 def test_failures_under_auto_go_on():
     scores = {"control": CONTROL[:5], "a": [*BETTER[:4], None]}
     found = compare(scores, control="control", plan="auto", chance=10.0)

@@ -54,8 +54,8 @@ def info(
     from toynet.runs.recipe import Recipe
     from toynet.runs.subject import read
 
-    asked = {} if protocol is None else {"data.protocol": protocol}
-    recipe = Recipe.load("default", {**options.overrides(set_), "data.name": name, **asked})
+    asked = {"data.name": name} | ({} if protocol is None else {"data.protocol": protocol})
+    recipe = Recipe.load("default", {"augment.crop_pad_px": 0, **options.overrides(set_), **asked})
     with TerminalReporter() as reporter:
         about = read(recipe, data_root, reporter)
     card = about.card

@@ -74,12 +74,15 @@ def find_files(root: Path, reporter: Reporter = Silent()) -> Layout:
     if not os.path.isdir(root):  # unlike Path.is_dir, no error where a parent cannot be entered
         raise DataError(f"{root} is not a folder")
     reporter.begin("list image files", 0, "files")
-    names = [entry.name for entry in _visible(root) if entry.is_dir()]
+    folders = [entry for entry in _visible(root) if entry.is_dir()]
+    names = [entry.name for entry in folders]
     if "train" not in names:
         return Layout(root, _split(_two_or_more(_class_files(root, root, reporter), root)))
     for name in names:
         if name not in PARTS:
             raise DataError(f"{root}/{name} is none of train, val, test; {did_you_mean(name, PARTS)}")
+    for entry in folders:
+        _refuse_link_out(entry, root)
     if "test" not in names:
         raise DataError(f"{root} has train/ but no test/")
     parts = {name: _class_files(root / name, root, reporter) for name in PARTS if name in names}

@@ -164,5 +164,6 @@ def _detail(name: str, folder: RunFolder, held: bool) -> RunDetail:
 
 
 def _score(run: RunSummary) -> float:
-    found = run.test_accuracy if run.test_accuracy is not None else run.val_accuracy
+    """Of validation images where there are any: who chooses by test scores can no longer trust them."""
+    found = run.val_accuracy if run.val_accuracy is not None else run.test_accuracy
     return -1.0 if found is None else found

@@ -106,8 +106,15 @@ def _replay(table: Table, rules: Rules) -> tuple[dict[str, Estimate], tuple[str,
             break
         last = look
         found |= {estimate.variant: estimate for estimate in look_at(table, running, look, rules)}
-        running = tuple(v for v in running if v not in found or not found[v].settled)
+        running = tuple(v for v in running if _goes_on(table, v, found.get(v), look))
     return {variant: found[variant] for variant in table.variants if variant in found}, running, last
+
+
+def _goes_on(table: Table, variant: str, estimate: Estimate | None, look: int) -> bool:
+    """Whether more seeds may tell more; none will where every run of a variant fails."""
+    if estimate is not None:
+        return not estimate.settled
+    return bool(table.finished(variant, look).any())
 
 
 def _contrasts(table: Table, found: Mapping[str, Estimate], rules: Rules) -> tuple[Contrast, ...]:
@@ -184,6 +191,7 @@ def _further_seeds(estimate: Estimate, rules: Rules) -> int | None:
 
 def _arm(table: Table, arm: str, look: int) -> ArmScores:
     rows = table.finished(arm, look)
+    look = len(rows)
     scores, floor, real = table.block([arm], rows), None, None
     several = rows.sum() >= 2
     sigma = float(scores.std(ddof=1)) if several else None
