@@ -93,16 +93,22 @@ def test_images_are_mapped_and_are_those_of_the_files(folder: Path) -> None:
 def test_a_second_read_decodes_nothing_and_says_where_the_images_are(folder: Path) -> None:
     first, second = Notes(), Notes()
     before = read_folder(folder, reporter=first)
-    file = folder / "cat" / "0000.png"
-    about = file.stat()
-    file.write_bytes(bytes(about.st_size))  # no image any more, with the size and the time it had
-    os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert read_folder(folder, reporter=second).train.digest == before.train.digest
     (entry,) = entries()
     assert first.tasks == ["list image files", "decode images", "summarise pixels"]
     assert second.tasks == ["list image files"]
     assert first.notes == [f"decoded 12 images into {entry} (0 MB)"]
     assert second.notes == [f"images were decoded before, into {entry}"]
+
+
+def test_other_content_of_the_same_size_and_time_is_noticed(folder: Path) -> None:
+    read_folder(folder)
+    file = folder / "cat" / "0000.png"
+    about = file.stat()
+    file.write_bytes(bytes(about.st_size))  # no image any more, with the size and the time it had
+    os.utime(file, ns=(about.st_atime_ns, about.st_mtime_ns))
+    with pytest.raises(DataError, match=r"cat/0000\.png \(no image of a known format\)"):
+        read_folder(folder)
 
 
 def test_a_moved_folder_keeps_its_entry(folder: Path) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from toynet.cli import options
 
-EXAMPLE = "Examples:  toynet study quickstart --jobs 2; toynet study quick --try optim.lr=1e-3"
+EXAMPLE = "Example:  toynet study quickstart --jobs 2, or toynet study quick --try optim.lr=1e-3"
 
 
 def study(
