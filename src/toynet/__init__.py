@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from toynet import stats
     from toynet.api.benching import bench
     from toynet.api.copies import Copy, copies
+    from toynet.api.data import DataInfo, info
     from toynet.api.diagnosis import diagnose
     from toynet.api.evaluation import Evaluation, evaluate
     from toynet.api.exports import export
+    from toynet.api.fetching import fetch
     from toynet.api.pages import report
     from toynet.api.pictures import Answer, load, predict
     from toynet.api.previews import preview
@@ -37,6 +39,7 @@ __all__ = [
     "Classifier",
     "Cluster",
     "Copy",
+    "DataInfo",
     "Evaluation",
     "Export",
     "Prediction",
@@ -49,7 +52,9 @@ __all__ = [
     "diagnose",
     "evaluate",
     "export",
+    "fetch",
     "final",
+    "info",
     "load",
     "open_run",
     "predict",
@@ -68,6 +73,7 @@ _HOMES = {
     "Classifier": "runs.classifier",
     "Cluster": "studies.cluster",
     "Copy": "api.copies",
+    "DataInfo": "api.data",
     "Evaluation": "api.evaluation",
     "Export": "exporting.records",
     "Prediction": "runs.classifier",
@@ -80,7 +86,9 @@ _HOMES = {
     "diagnose": "api.diagnosis",
     "evaluate": "api.evaluation",
     "export": "api.exports",
+    "fetch": "api.fetching",
     "final": "api.studies",
+    "info": "api.data",
     "load": "api.pictures",
     "open_run": "api.run",
     "predict": "api.pictures",

@@ -8,7 +8,7 @@ from typing import Any
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter, Silent
 from toynet.data import sources
-from toynet.data.images import ImageSet
+from toynet.data.images import Dataset, ImageSet
 from toynet.data.near_copies import LIKENESS, NearCopy, near_copies
 from toynet.runs.recipe import Recipe
 
@@ -64,6 +64,13 @@ def copies(
     }
     if output is not None and any(found.values()):
         _draw(judged, dataset.train, found, f"{data}: likeness {least:g} or more", Path(output))
+    return told(dataset, judged, found)
+
+
+def told(dataset: Dataset, judged: Mapping[str, ImageSet], found: Mapping[str, list[NearCopy]]) -> list[Copy]:
+    """Copies by their places and classes; judged, found: by part."""
+    if not any(found.values()):
+        return []
     place_of, classes, train = sources.places(dataset), dataset.classes, dataset.train
     return [
         Copy(

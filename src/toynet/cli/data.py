@@ -9,7 +9,7 @@ import typer
 from toynet.cli import options
 
 if TYPE_CHECKING:
-    from toynet.data.images import Dataset
+    from toynet.api.data import DataInfo
 
 _SHOWN_DUPLICATES = 5
 
@@ -31,11 +31,11 @@ def fetch(
     data_root: options.DataRoot = None,
 ) -> None:
     """Download a data set, or take it from a file; resumes, and checks the sha256 before unpacking."""
+    import toynet
     from toynet.cli.progress import TerminalReporter
-    from toynet.data.sources import fetch as fetch_source
 
     with TerminalReporter() as reporter:
-        folder = fetch_source(name, data_root, source, reporter)
+        folder = toynet.fetch(name, source, data_root=data_root, reporter=reporter)
     print(f"{name} is in {folder}")
 
 
@@ -49,28 +49,24 @@ def info(
     data_root: options.DataRoot = None,
 ) -> None:
     """Sizes, classes and their balance, split, statistics, duplicates, and what identifies the images."""
+    import toynet
     from toynet.cli.progress import TerminalReporter
-    from toynet.data.balance import balance
-    from toynet.runs.recipe import Recipe
-    from toynet.runs.subject import read
 
-    asked = {"data.name": name} | ({} if protocol is None else {"data.protocol": protocol})
-    recipe = Recipe.load("default", {"augment.crop_pad_px": 0, **options.overrides(set_), **asked})
+    asked = options.overrides(set_) | ({} if protocol is None else {"data.protocol": protocol})
     with TerminalReporter() as reporter:
-        about = read(recipe, data_root, reporter)
+        about = toynet.info(name, overrides=asked, data_root=data_root, reporter=reporter)
     card = about.card
     height, width, channels = card.image_shape
     print(f"{card.name}: {height}x{width}, channels {channels}, classes {len(card.classes)}")
-    validation = f"validation {card.val_images:,} (protocol {recipe.data.protocol})"
+    validation = f"validation {card.val_images:,} (protocol {about.protocol})"
     print(f"train {card.train_images:,}   {validation}   test {card.test_images:,}")
     print(f"mean {_numbers(card.mean)}   std {_numbers(card.std)}   (0..255, training part)")
     longest = max(5, *(len(c) for c in card.classes))
     print(f"\n{'class':<{longest}}    train    test")
-    for label, class_name in enumerate(card.classes):
-        counts = [int((part.labels == label).sum()) for part in (about.split.train, about.dataset.test)]
-        print(f"{class_name:<{longest}}  {counts[0]:>7,} {counts[1]:>7,}")
-    print(f"\nbalance: {balance(about.split.train.labels, card.classes)}")
-    for line in _duplicates(about.dataset):
+    for row in zip(card.classes, about.train_by_class, about.test_by_class, strict=True):
+        print("{:<{width}}  {:>7,} {:>7,}".format(*row, width=longest))
+    print(f"\nbalance: {about.balance}")
+    for line in _duplicates(about):
         print(line)
     digests = {"train": card.train_digest, "test": card.test_digest, "split": card.split_digest}
     print("\nsha256 " + "  ".join(f"{part} {digest[:16]}" for part, digest in digests.items()))
@@ -144,24 +140,18 @@ def _numbers(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:.1f}" for value in values)
 
 
-def _duplicates(dataset: "Dataset") -> Iterator[str]:
+def _duplicates(about: "DataInfo") -> Iterator[str]:
     """Cautions about images that are both trained on and judged by."""
-    from toynet.data.duplicates import shared_images
-    from toynet.data.sources import places
-
-    place_of = places(dataset)
-    judged = {"test": dataset.test} | ({"val": dataset.val} if dataset.val else {})
-    for name, part in judged.items():
-        pairs = shared_images(part, dataset.train)
-        if not len(pairs):
-            yield (f"duplicates: none of {len(part):,} {name} images is in train too")
+    for part, count in about.judged.items():
+        found = [copy for copy in about.duplicates if copy.part == part]
+        if not found:
+            yield f"duplicates: none of {count:,} {part} images is in train too"
             continue
-        other = int((part.labels[pairs[:, 0]] != dataset.train.labels[pairs[:, 1]]).sum())
+        other = sum(len(set(copy.classes)) > 1 for copy in found)
         yield (
-            f"caution: {len(pairs):,} of {len(part):,} {name} images are in train too, pixel for pixel "
+            f"caution: {len(found):,} of {count:,} {part} images are in train too, pixel for pixel "
             f"({other:,} with another class); scores on them say nothing about new images"
         )
-        for mine, theirs in pairs[:_SHOWN_DUPLICATES].tolist():
-            yield f"  {place_of(name, mine)} = {place_of('train', theirs)}"
-        if len(pairs) > _SHOWN_DUPLICATES:
+        yield from (f"  {copy.image} = {copy.trained}" for copy in found[:_SHOWN_DUPLICATES])
+        if len(found) > _SHOWN_DUPLICATES:
             yield "  ..."
