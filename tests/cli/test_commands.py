@@ -299,13 +299,13 @@ def test_data_copies_lists_pictures_that_have_their_like_in_train(tmp_path: Path
     done = toynet("data", "copies", f"folder:{tmp_path}", "-o", str(sheet))
     heading, line, wrote = done.stdout.splitlines()
     assert heading.endswith(
-        "test images with their like in train (likeness 0.85 or more): 1, with another class: 1"
+        "images with their like in train (likeness 0.85 or more): test 1, val 0; with another class 1"
     )
     assert line.endswith(f"{tmp_path}/test/dog/again.jpg = {tmp_path}/train/cat/2.png  (dog, cat)")
     assert wrote == f"wrote {sheet}"
     assert sheet.read_bytes().startswith(b"\x89PNG")
     none = toynet("data", "copies", "glyphs:60", "--least", "1", "-o", str(tmp_path / "none.png"))
-    assert "(likeness 1 or more): 0, with" in none.stdout
+    assert "(likeness 1 or more): test 0, val 0;" in none.stdout
     assert not (tmp_path / "none.png").exists()
 
 

@@ -115,6 +115,18 @@ def test_explanations_take_no_pictures_place_and_are_not_classified_themselves(
     ]
     for path in set(pictures.rglob("*.png")) - before.keys():
         path.unlink()
+    assert len(list(toynet.predict(run, pictures / "inner", explain=pictures))) == 1, (
+        "a folder above is none inside"
+    )
+    (pictures / "2.png").unlink()
+    (pictures / "other.png").write_bytes(before[pictures / "1.png"])
+    (pictures / "other.jpg").write_bytes(before[pictures / "0.png"])
+    (answer,) = toynet.predict(run, pictures / "other.jpg", explain=pictures)
+    assert answer.explanation.name == "other-2.png", (
+        "nor does it take that of a picture that was not asked about"
+    )
+    for name in ("other.png", "other.jpg", "other-2.png"):
+        (pictures / name).unlink()
     for _ in range(2):
         answers = list(toynet.predict(run, pictures, explain=pictures / "heat"))
         assert len(answers) == 3

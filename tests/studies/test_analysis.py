@@ -322,6 +322,15 @@ def test_what_comes_after_an_arms_look_does_not_change_its_verdict(late: str):
     assert (found.contrast("b") is None) == (late != "slow b")
 
 
+def test_an_arm_that_was_cut_short_after_its_look_asks_for_nothing_more():
+    runs = three_arms(2, 8)
+    runs = {key: one for key, one in runs.items() if key[0] != "a"}
+    runs["b", 6] = runs["b", 6].model_copy(update={"outcome": "stopped_early"})
+    found = analysis.analyse(plan(seeds="auto", variant={"b": {"optim.lr": 0.01}}), runs)
+    assert [one.arm for one in found.withheld] == ["b"]
+    assert (found.running, found.next_look) == ((), None)
+
+
 class Lossy:
     """An engine that invents runs and loses one of them as long as it is ill."""
 
@@ -361,5 +370,8 @@ def test_a_lost_run_beyond_the_first_look_is_made_again_and_that_is_told(tmp_pat
     assert ill.made.count(("flip", 6)) == 1
     found = go_on(well)
     assert well.made == [("flip", 6)]
-    assert any("made again after a look (flip seed 6)" in caution.text for caution in found.cautions)
+    assert any(
+        "1 run that had failed, made again on --resume (flip seed 6)" in caution.text
+        for caution in found.cautions
+    )
     assert go_on(Lossy(ill=False)) == found

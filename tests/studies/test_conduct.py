@@ -174,13 +174,25 @@ def test_a_setting_is_tried_on_a_recipe_without_a_file(tmp_path: Path):
     small = {"model.widths": [4, 4, 4, 4], "train.epochs": 1, "optim.lr": 4e-3, "schedule.warmup_epochs": 0}
     recipe = tmp_path / "mine.toml"
     recipe.write_text(Recipe.load("quick", {**small, "train.precision": "fp32"}).to_toml())
-    asked = {"tries": {"optim.lr": 1e-3}, "seeds": 2, "data": "glyphs:240", "root": tmp_path, "jobs": 2}
+    asked = {
+        "tries": {"optim.lr": 1e-3},
+        "overrides": {"train.batch_size": 50},
+        "seeds": 2,
+        "data": "glyphs:240",
+        "root": tmp_path,
+        "jobs": 2,
+    }
     found = toynet.study(str(recipe), **asked)
     assert found.name == "quick-lr=0.001"
     assert found.plan.spec.question == "Does optim.lr = 0.001 help quick?"
     assert [str(change) for change in found.plan.arm("lr=0.001").changes] == ["optim.lr: 0.004 -> 0.001"]
     assert found.findings.contrast("lr=0.001").seeds == 2
+    assert {arm.recipe.train.batch_size for arm in found.plan.arms} == {50}
     assert toynet.study(str(recipe), **asked, resume=True).findings == found.findings
+    with pytest.raises(UsageError, match=r"control: train\.batch_size: 50 -> 100"):
+        toynet.study(str(recipe), **{**asked, "overrides": None}, resume=True)
+    with pytest.raises(UsageError, match=r"train\.seed: the seeds are the study's"):
+        toynet.study(str(recipe), **{**asked, "overrides": {"train.seed": 3}, "name": "other"})
 
 
 def test_a_rehearsal_writes_nothing_and_says_what_to_expect(tmp_path: Path):

@@ -77,7 +77,7 @@ def test_a_fraction_runs_fewer_and_keeps_the_control():
         ),
         ({"optim.lr": -1}, "study mine, odd: recipe quick: optim.lr"),
         ({"recipe": "quikc"}, "study mine, odd: .*quikc.*did you mean quick"),
-        ({"data.protocol": "full"}, "study mine, odd: .*nothing to score"),
+        ({"data.protocol": "full"}, "study mine, odd: .*studies read validation"),
     ],
 )
 def test_an_impossible_arm_is_named(change: dict, told: str):

@@ -15,6 +15,14 @@ def load(**changes: object) -> StudySpec:
     return StudySpec.from_table("mine", {**MINIMAL, **changes})
 
 
+def test_settings_to_try_need_names_of_their_own():
+    twins = StudySpec.trying("quick", {"train.batch_size": 64, "eval.batch_size": 64})
+    assert [variant.name for variant in twins.variants] == ["train.batch_size=64", "eval.batch_size=64"]
+    one = StudySpec.trying("quick", {"model.widths": [8, 8, 8, 8], "optim.lr": 1e-3}, {"seeds": 3})
+    assert (one.name, one.seeds) == ("quick-widths=_8__8__8__8_-lr=0.001", 3)
+    assert one.variants[0].changes == {"model.widths": [8, 8, 8, 8]}
+
+
 def test_a_file_becomes_a_study(tmp_path: Path):
     file = tmp_path / "dropout.toml"
     file.write_text(

@@ -63,7 +63,7 @@ def copies(
         for name, part in judged.items()
     }
     if output is not None and any(found.values()):
-        _draw(judged, dataset.train, found, f"{data}: likeness {least:g} or more", Path(output))
+        _draw(judged, dataset.train, found, f"likeness {least:g} or more in {data}", Path(output))
     return told(dataset, judged, found)
 
 
@@ -72,7 +72,7 @@ def told(dataset: Dataset, judged: Mapping[str, ImageSet], found: Mapping[str, l
     if not any(found.values()):
         return []
     place_of, classes, train = sources.places(dataset), dataset.classes, dataset.train
-    return [
+    every = [
         Copy(
             part=name,
             image=place_of(name, copy.judged),
@@ -83,6 +83,7 @@ def told(dataset: Dataset, judged: Mapping[str, ImageSet], found: Mapping[str, l
         for name, some in found.items()
         for copy in some
     ]
+    return sorted(every, key=lambda copy: -copy.likeness)
 
 
 def _draw(
@@ -95,4 +96,4 @@ def _draw(
         for name, some in found.items()
         for copy in some
     ]
-    draw_pairs(pairs, path, title)
+    draw_pairs(sorted(pairs, key=lambda pair: -pair.likeness), path, title)

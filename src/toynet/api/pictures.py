@@ -95,7 +95,7 @@ def _answers(
     reporter: Reporter,
 ) -> Iterator[Answer]:
     reporter.begin("predict", len(pictures), "images")
-    taken = set() if explain is None else {path.name.lower() for path in _within(pictures, explain)}
+    taken = set() if explain is None else _taken(pictures, explain)
     with ThreadPoolExecutor() as pool:
         # Reading ahead would take cores from the network, whose threads wait for one another.
         for start in range(0, len(pictures), _BATCH):
@@ -111,10 +111,10 @@ def _answers(
                 reporter.advance(1)
 
 
-def _within(pictures: Sequence[PictureFile], folder: Path) -> list[Path]:
-    """Those that lie in `folder` itself."""
-    paths = (Path(picture.source).resolve() for picture in pictures if picture.content is None)
-    return [path for path in paths if path.parent == folder.resolve()]
+def _taken(pictures: Sequence[PictureFile], folder: Path) -> set[str]:
+    """Names that no explanation may have: all in `folder`, where it is one of those that pictures are in."""
+    homes = {Path(picture.source).parent.resolve() for picture in pictures if picture.content is None}
+    return {path.name.lower() for path in folder.iterdir()} if folder.resolve() in homes else set()
 
 
 def _read(classifier: Classifier, batch: Sequence[PictureFile], pool: Executor) -> list[_Read]:

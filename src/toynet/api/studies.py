@@ -21,6 +21,7 @@ def study(
     study: str,
     *,
     tries: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     seeds: int | str | None = None,
     vary_split: bool | None = None,
     jobs: int | None = None,
@@ -35,12 +36,13 @@ def study(
     """Carry out a study, by name or TOML path, in a folder below `root` (`$TOYNET_STUDIES`, else ./studies).
 
     With `tries`, settings such as {"optim.lr": 5e-4}, `study` is a recipe instead, and each of them a variant
-    beside it. `seeds`, `vary_split` and `data` take the place of the file's; with `resume`, those that it was
-    begun with hold. `jobs` runs go on at once, by default one for each core, in processes of their own: call
-    it below `if __name__ == "__main__"`; with a `cluster` on its nodes, as many as they have room for.
+    beside it. `overrides` are settings for every arm. `seeds`, `vary_split` and `data` take the place of the
+    file's; with `resume`, those that it was begun with hold. `jobs` runs go on at once, by default one for
+    each core, in processes of their own: call it below `if __name__ == "__main__"`; with a `cluster` on its
+    nodes, as many as they have room for.
     Raises `ToyNetError` and its kinds.
     """
-    spec, path = _asked(study, tries, seeds, vary_split, name, root, data, resume=resume)
+    spec, path = _asked(study, tries, overrides, seeds, vary_split, name, root, data, resume=resume)
     return conduct_room.conduct(
         spec,
         path,
@@ -56,6 +58,7 @@ def rehearse(
     study: str,
     *,
     tries: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     seeds: int | str | None = None,
     vary_split: bool | None = None,
     jobs: int | None = None,
@@ -67,7 +70,7 @@ def rehearse(
     audience: Audience | None = None,
 ) -> Outlook:
     """What a study would run, how long it would take, and what it could see. Nothing is run or written."""
-    spec, path = _asked(study, tries, seeds, vary_split, name, root, data)
+    spec, path = _asked(study, tries, overrides, seeds, vary_split, name, root, data)
     return conduct_room.rehearse(
         spec, path, jobs=jobs, cluster=cluster, data_root=data_root, audience=audience
     )
@@ -128,6 +131,7 @@ def compare(
 def _asked(
     study: str,
     tries: Mapping[str, Any] | None,
+    overrides: Mapping[str, Any] | None,
     seeds: int | str | None,
     vary_split: bool | None,
     name: str | None,
@@ -147,7 +151,8 @@ def _asked(
         data = last.everywhere.get("data.name") if data is None else data
     anew = {"seeds": seeds, "vary_split": vary_split}
     spec = StudySpec.trying(study, tries, anew) if tries else StudySpec.load(study, anew)
-    return spec.on_data(data), path
+    settings = dict(overrides or {}) | ({} if data is None else {"data.name": data})
+    return spec.with_settings(settings), path
 
 
 def _checked(label: str, study: str, name: str | None) -> str:

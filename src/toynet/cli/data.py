@@ -96,13 +96,12 @@ def copies(
             data_root=data_root,
             reporter=reporter,
         )
-    for part in sorted({"test"} | {copy.part for copy in found}):
-        some = [copy for copy in found if copy.part == part]
-        other = sum(len(set(copy.classes)) > 1 for copy in some)
-        print(
-            f"{name}: {part} images with their like in train (likeness {least:g} or more): {len(some):,}, "
-            f"with another class: {other:,}"
-        )
+    counts = [sum(copy.part == part for copy in found) for part in ("test", "val")]
+    other = sum(len(set(copy.classes)) > 1 for copy in found)
+    print(
+        f"{name}: images with their like in train (likeness {least:g} or more): test {counts[0]:,}, "
+        f"val {counts[1]:,}; with another class {other:,}"
+    )
     for copy in found:
         differ = "" if len(set(copy.classes)) == 1 else "  ({}, {})".format(*copy.classes)
         print(f"{copy.likeness:.3f}  {copy.image} = {copy.trained}{differ}")

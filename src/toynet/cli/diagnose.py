@@ -4,6 +4,9 @@ import shlex
 
 from toynet.cli import options
 
+_NO_STUDY = ("train.epochs", "data.protocol")
+"""Settings that a study cannot compare as they are: it would be one of unequal budgets or of other images."""
+
 EXAMPLE = "Example:  toynet diagnose my-run"
 
 
@@ -12,7 +15,9 @@ def diagnose(run: options.RunName, json: options.Json = False) -> None:
     import toynet
 
     opened = toynet.open_run(run)
-    findings = toynet.diagnose(opened)
+    findings, recipe = toynet.diagnose(opened), opened.folder.recipe()
+    diverged = opened.result is not None and opened.result.status == "diverged"
+    alone = diverged or recipe.data.protocol == "full"
     if json:
         from json import dumps
 
@@ -25,5 +30,8 @@ def diagnose(run: options.RunName, json: options.Json = False) -> None:
         for key, value in finding.change.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             source, change = shlex.quote(str(opened.path / "recipe.toml")), shlex.quote(f"{key}={text}")
-            print(f"   try: toynet study {source} --try {change}")
+            if alone or key in _NO_STUDY:
+                print(f"   try: toynet train {source} --set {change} --seed {recipe.train.seed}")
+            else:
+                print(f"   try: toynet study {source} --try {change}")
         print()

@@ -19,6 +19,7 @@ def study(
             "--try", metavar="KEY=VALUE", help="A setting to try on a recipe, without a file. Repeatable."
         ),
     ] = None,
+    set_: options.Set = None,
     seeds: Annotated[
         str | None,
         typer.Option(metavar="N|auto|open-ended", help="Instead of the file's.", show_default=False),
@@ -52,13 +53,14 @@ def study(
     from toynet.cli.study_progress import StudyReporter
     from toynet.cli.verdicts import print_account
 
-    tries = options.overrides(try_, "--try")
+    tries, changes = options.overrides(try_, "--try"), options.overrides(set_)
     cluster = options.cluster(engine, address, cpus_per_run, gpus_per_run)
     with StudyReporter() as reporter:
         if dry_run:
             ahead = toynet.rehearse(
                 study,
                 tries=tries,
+                overrides=changes,
                 seeds=_seeds(seeds),
                 vary_split=vary_split,
                 jobs=jobs,
@@ -74,6 +76,7 @@ def study(
         found = toynet.study(
             study,
             tries=tries,
+            overrides=changes,
             seeds=_seeds(seeds),
             vary_split=vary_split,
             jobs=jobs,

@@ -70,7 +70,9 @@ def find_pictures(
 
 
 def _inside(folder: Path, reporter: Reporter, without: Path | None) -> list[PictureFile]:
-    out = without.resolve() if without and without.resolve() != folder.resolve() else None
+    out = without.resolve() if without else None
+    if out and folder.resolve() not in out.parents:
+        out = None
     files = [
         path
         for path in sorted(folder.rglob("*"))

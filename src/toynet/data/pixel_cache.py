@@ -8,7 +8,7 @@ the channels asked for, and the versions of the decoding rules and of Pillow. No
 would cost a second reading of all files at each start, where a size and times cost microseconds. Both times
 count: that of the content, which archives and tools set to what they like, and that of the file's entry on
 this disk, which the system sets at every change and nobody else. The folder's own path is not part of the
-hash, so that a folder may be moved.
+hash, so that a folder may be moved within its disk.
 
 One process at a time decodes (it uses all cores); others wait, and then find the entry. It is built beside
 its place and takes its name in one rename: what a killed process left is removed by the next that decodes,

@@ -48,7 +48,7 @@ def draw_pairs(pairs: Sequence[Pair], path: Path, title: str) -> None:
         f", of which the first {MOST_SHOWN}" if len(pairs) > MOST_SHOWN else ""
     )
     with canvas(path, width_in + 0.2, height_in + _HEAD_IN + 0.1, arrange=False) as figure:
-        headline(figure, printable(f"{title}: {count}", 100))
+        headline(figure, f"{printable(title, 60)}: {count}")
         axes = place(figure, 0.12, 0.05, columns * _PAIR_IN, height_in)
         axes.imshow(sheet, interpolation="nearest")
         axes.axis("off")

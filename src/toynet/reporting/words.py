@@ -137,7 +137,7 @@ _CAUTIONS = {  # code: title, and what to do about it
         "Treat the verdict as a hint and repeat the study; plan with --seeds auto next time.",
     ),
     "rerun": (
-        "Runs were made again after a look",
+        "Runs were made again",
         "Nothing needs doing where the machine failed; a repeat chosen by its outcome would favour an arm.",
     ),
     "unused-seeds": (

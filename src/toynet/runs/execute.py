@@ -60,7 +60,8 @@ def start(
     about = about or subject.read(recipe, data_root, reporter)
     model = subject.build_model(recipe, about.card)
     freezing.check(model, recipe.train.freeze)
-    subject.check_batches(recipe, about.card.train_images, model, about.card.image_shape)
+    if ranks.size == 1:  # several divide each batch, and may count it as one
+        subject.check_batches(recipe, about.card.train_images, model, about.card.image_shape)
     weights.load_into(model, recipe, reporter)
     checkpoints.require_room(path / "checkpoints", Learner.fresh(model, recipe.optim, recipe.train))
     subject.note_imbalance(recipe, about, reporter)

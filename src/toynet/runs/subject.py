@@ -94,7 +94,8 @@ def check_batches(recipe: Recipe, images: int, model: nn.Module, image_shape: tu
     """
     whole, rest = recipe.train.batch_size, images % recipe.train.batch_size
     micro = recipe.train.micro_batch or whole
-    if 1 not in (rest, rest % micro, whole % micro):
+    batches = [count for count in (whole if images >= whole else 0, rest) if count]
+    if all((count - 1) % micro for count in batches):
         return
     height, width, channels = image_shape
     sides = [(height, width)]

@@ -209,10 +209,14 @@ def _cut_short(plan: Plan, found: Comparison, entries: Entries) -> Iterator[With
 
 
 def _without_verdicts(found: Comparison, cut: Sequence[Withheld]) -> Comparison:
-    """Their scores stay: what is said of the others rests on them too."""
+    """Their scores stay: what is said of the others rests on them too, and so do their looks."""
     out = {one.arm for one in cut}
-    kept = tuple(one for one in found.contrasts if one.variant not in out)
-    return found.model_copy(update={"contrasts": kept})
+    changed: dict[str, object] = {
+        "contrasts": tuple(one for one in found.contrasts if one.variant not in out)
+    }
+    if set(found.running) <= out:
+        changed |= {"running": (), "next_look": None}
+    return found.model_copy(update=changed)
 
 
 def _of_seeds(entries: Entries, seeds: Collection[int]) -> Entries:

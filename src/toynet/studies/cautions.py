@@ -89,7 +89,7 @@ def _added(plan: Plan, earlier: Sequence[Plan]) -> Iterator[Caution]:
 def _repeated(repeated: Collection[tuple[str, int]]) -> Iterator[Caution]:
     if repeated:
         told = ", ".join(f"{arm} seed {seed}" for arm, seed in sorted(repeated))
-        text = f"{counted(len(repeated), 'run')} whose process had died, made again after a look ({told})"
+        text = f"{counted(len(repeated), 'run')} that had failed, made again on --resume ({told})"
         yield Caution(code="rerun", text=text)
 
 

@@ -133,6 +133,11 @@ def _cells(spec: StudySpec) -> Iterator[Arm]:
 
 def _recipe(spec: StudySpec, arm: str, name: str, changes: dict[str, Any]) -> Recipe:
     try:
-        return Recipe.load(name, {**spec.everywhere, **changes, "eval.test": False})
+        recipe = Recipe.load(name, {**spec.everywhere, **changes})
+        if recipe.data.protocol == "full":
+            raise UsageError(
+                'data.protocol = "full" validates nothing, and studies read validation; set another'
+            )
+        return recipe.with_changes({"eval.test": False})
     except UsageError as error:
         raise UsageError(f"study {spec.name}, {arm}: {error}") from None

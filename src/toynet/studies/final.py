@@ -74,7 +74,9 @@ def _check_ended(account: Account, variant: str) -> None:
         raise UsageError(f"{variant} is the control of study {account.name}; choose one of {told}")
     findings = account.findings
     early = findings.next_look == analysis.first_look(account.plan.spec)
-    if not account.entries or early or variant in findings.running:
+    endless = analysis.plan_of(account.plan.spec) == "open" and findings.next_look is not None
+    running = any(variant in group.running for group in findings.comparisons)
+    if not account.entries or early or endless or running:
         raise UsageError(f"study {account.name} has not ended for {variant}; a final claim comes after that")
     unequal = (one.reason for one in findings.withheld if one.arm == variant)
     if reason := next(unequal, None):
@@ -103,7 +105,7 @@ def _spec(account: Account, place: StudyFolder, arm: Arm, seeds: int | None) -> 
 
 
 def _first_fresh_seed(account: Account) -> int:
-    """Beyond all that the study may still come to."""
+    """Beyond all that the study may still come to; one without an end has come to its own."""
     spec = account.plan.spec
     planned = sequential.LOOKS[-1] if analysis.plan_of(spec) == "auto" else 0
     return max(spec.first_seed + planned, *(seed + 1 for _, seed in account.entries))

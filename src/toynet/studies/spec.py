@@ -140,7 +140,10 @@ class StudySpec(Record):
         """
         given = {key: value for key, value in (overrides or {}).items() if value is not None}
         label = Recipe.load(recipe).label
-        variants = {_variant_name(key, value): {key: value} for key, value in tries.items()}
+        names = {key: _variant_name(key.rpartition(".")[2], value) for key, value in tries.items()}
+        if len(set(names.values())) < len(tries):
+            names = {key: _variant_name(key, value) for key, value in tries.items()}
+        variants = {names[key]: {key: value} for key, value in tries.items()}
         told = " or ".join(f"{key} = {setting(value)}" for key, value in tries.items())
         table = {"recipe": recipe, "question": f"Does {told} help {label}?", "variant": variants, **given}
         return cls.from_table("-".join([label, *variants])[:_LONGEST], table)
@@ -190,16 +193,14 @@ class StudySpec(Record):
         assert found is not None  # the validator has matched it
         return float(found[1]) * _SECONDS[found[2]]
 
-    def on_data(self, data: str | None) -> Self:
-        """The same of other images."""
-        if data is None:
-            return self
-        return self.model_copy(update={"everywhere": {**self.everywhere, "data.name": data}})
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        """The same with `settings` for every arm."""
+        _check_keys(self.name, settings)
+        return self.model_copy(update={"everywhere": {**self.everywhere, **settings}})
 
 
 def _variant_name(key: str, value: object) -> str:
-    plain = f"{key.rpartition('.')[2]}={setting(value)}"
-    return re.sub(r"[^A-Za-z0-9_.+=-]", "_", plain)[:60]
+    return re.sub(r"[^A-Za-z0-9_.+=-]", "_", f"{key}={setting(value)}")[:60]
 
 
 def shipped() -> list[str]:
