@@ -1,5 +1,6 @@
 """The page of one run."""
 
+import json
 from pathlib import Path
 
 import invented
@@ -8,6 +9,7 @@ from html_reader import Reader
 from invented import HOSTILE
 
 from toynet.core.errors import UsageError
+from toynet.reporting import readings
 from toynet.reporting.run_page import run_page
 from toynet.reporting.subject import write_report
 
@@ -60,3 +62,24 @@ def test_a_study_is_found_too_and_a_name_of_both_is_refused(tmp_path: Path):
     invented.single_run(tmp_path / "runs", name="both")
     with pytest.raises(UsageError, match="both is a study and a run; give a path"):
         write_report(["both"], None, **places)
+
+
+def test_a_change_is_tried_in_a_study_where_both_sides_can_be_compared(tmp_path: Path):
+    run = invented.single_run(tmp_path, name="one")
+    assert readings.try_by(run, Path("one"), "model.dropout", 0.5) == (
+        "toynet study one/recipe.toml --try model.dropout=0.5"
+    )
+    alone = "toynet train 'my runs/one/recipe.toml' --set {} --seed 3"
+    assert readings.try_by(run, Path("my runs/one"), "train.epochs", 40) == alone.format("train.epochs=40")
+    record = run.path / "recipe.toml"
+    record.write_text(record.read_text().replace('protocol = "standard"', 'protocol = "full"'))
+    assert readings.try_by(run, Path("my runs/one"), "optim.lr", 0.1) == alone.format("optim.lr=0.1")
+
+
+def test_the_page_says_how_to_try_what_it_suggests(tmp_path: Path):
+    run = invented.single_run(tmp_path, name="one")
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    for number, line in enumerate(lines):
+        line |= {"train_accuracy": 0.99, "val_accuracy": 0.6, "val_loss": 0.8 + 0.06 * number}
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "toynet study one/recipe.toml --try model.dropout=0.5" in run_page(run).html

@@ -8,9 +8,12 @@ from typing import Any
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter, Silent
 from toynet.data import sources
-from toynet.data.images import Dataset, ImageSet
+from toynet.data.images import Dataset
 from toynet.data.near_copies import LIKENESS, NearCopy, near_copies
 from toynet.runs.recipe import Recipe
+
+Found = Mapping[str, list[NearCopy]]
+"""By the name of the part that is judged."""
 
 
 @dataclass(frozen=True)
@@ -57,43 +60,43 @@ def copies(
     recipe = Recipe.load("default", {**(overrides or {}), "data.name": data})
     reporter = reporter or Silent()
     dataset = sources.load(recipe.data, data_root, reporter)
-    judged = {"test": dataset.test} | ({"val": dataset.val} if dataset.val else {})
     found = {
         name: near_copies(part, dataset.train, least=least, reporter=reporter)
-        for name, part in judged.items()
+        for name, part in dataset.judged.items()
     }
     if output is not None and any(found.values()):
-        _draw(judged, dataset.train, found, f"likeness {least:g} or more in {data}", Path(output))
-    return told(dataset, judged, found)
+        _draw(dataset, found, f"likeness {least:g} or more in {data}", Path(output))
+    return told(dataset, found)
 
 
-def told(dataset: Dataset, judged: Mapping[str, ImageSet], found: Mapping[str, list[NearCopy]]) -> list[Copy]:
-    """Copies by their places and classes; judged, found: by part."""
+def told(dataset: Dataset, found: Found) -> list[Copy]:
+    """By their places and classes, the likest first."""
     if not any(found.values()):
         return []
     place_of, classes, train = sources.places(dataset), dataset.classes, dataset.train
-    every = [
+    return [
         Copy(
             part=name,
             image=place_of(name, copy.judged),
             trained=place_of("train", copy.trained),
             likeness=copy.likeness,
-            classes=(classes[judged[name].labels[copy.judged]], classes[train.labels[copy.trained]]),
+            classes=(classes[dataset.judged[name].labels[copy.judged]], classes[train.labels[copy.trained]]),
         )
-        for name, some in found.items()
-        for copy in some
+        for name, copy in _likest_first(found)
     ]
-    return sorted(every, key=lambda copy: -copy.likeness)
 
 
-def _draw(
-    judged: dict[str, ImageSet], train: ImageSet, found: dict[str, list[NearCopy]], title: str, path: Path
-) -> None:
+def _likest_first(found: Found) -> list[tuple[str, NearCopy]]:
+    """Over all parts."""
+    every = [(name, copy) for name, some in found.items() for copy in some]
+    return sorted(every, key=lambda one: -one[1].likeness)
+
+
+def _draw(dataset: Dataset, found: Found, title: str, path: Path) -> None:
     from toynet.reporting.pairs import Pair, draw_pairs
 
     pairs = [
-        Pair(judged[name].images[copy.judged], train.images[copy.trained], copy.likeness)
-        for name, some in found.items()
-        for copy in some
+        Pair(dataset.judged[name].images[copy.judged], dataset.train.images[copy.trained], copy.likeness)
+        for name, copy in _likest_first(found)
     ]
-    draw_pairs(sorted(pairs, key=lambda pair: -pair.likeness), path, title)
+    draw_pairs(pairs, path, title)

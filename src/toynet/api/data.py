@@ -50,16 +50,15 @@ def info(
     recipe = Recipe.load("default", {"augment.crop_pad_px": 0, **(overrides or {}), "data.name": data})
     about = subject.read(recipe, data_root, reporter or Silent())
     dataset, train = about.dataset, about.split.train
-    judged = {"test": dataset.test} | ({"val": dataset.val} if dataset.val else {})
-    equal = {name: _equal(part, dataset.train) for name, part in judged.items()}
+    equal = {name: _equal(part, dataset.train) for name, part in dataset.judged.items()}
     return DataInfo(
         card=about.card,
         protocol=recipe.data.protocol,
         train_by_class=_by_class(train),
         test_by_class=_by_class(dataset.test),
         balance=balance(train.labels, dataset.classes),
-        judged={name: len(part) for name, part in judged.items()},
-        duplicates=tuple(told(dataset, judged, equal)),
+        judged={name: len(part) for name, part in dataset.judged.items()},
+        duplicates=tuple(told(dataset, equal)),
     )
 
 

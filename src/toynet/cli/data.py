@@ -79,11 +79,11 @@ def copies(
         Path | None,
         typer.Option("--output", "-o", help="A PNG of the pairs to write.", show_default=False),
     ] = None,
-    least: Annotated[float, typer.Option(help="How alike, from 0.5 to 1 for equal, a pair must be.")] = 0.85,
+    least: Annotated[float, typer.Option(help="How alike a pair must be, from 0.5 to 1 (equal).")] = 0.85,
     set_: options.Set = None,
     data_root: options.DataRoot = None,
 ) -> None:
-    """Images judged by that are trained on too: equal, or shifted, cropped, mirrored, in other colours."""
+    """Test images that are in train too: equal, or shifted, cropped, mirrored, in other colours."""
     import toynet
     from toynet.cli.progress import TerminalReporter
 

@@ -1,11 +1,6 @@
 """`toynet diagnose`"""
 
-import shlex
-
 from toynet.cli import options
-
-_NO_STUDY = ("train.epochs", "data.protocol")
-"""Settings that a study cannot compare as they are: it would be one of unequal budgets or of other images."""
 
 EXAMPLE = "Example:  toynet diagnose my-run"
 
@@ -13,11 +8,10 @@ EXAMPLE = "Example:  toynet diagnose my-run"
 def diagnose(run: options.RunName, json: options.Json = False) -> None:
     """Read a run's curves as the report's authors did: what stands out, and the one change to try next."""
     import toynet
+    from toynet.reporting.readings import try_by
 
     opened = toynet.open_run(run)
-    findings, recipe = toynet.diagnose(opened), opened.folder.recipe()
-    diverged = opened.result is not None and opened.result.status == "diverged"
-    alone = diverged or recipe.data.protocol == "full"
+    findings = toynet.diagnose(opened)
     if json:
         from json import dumps
 
@@ -28,10 +22,5 @@ def diagnose(run: options.RunName, json: options.Json = False) -> None:
         print(f"   {finding.evidence}")
         print(f"   {finding.why}")
         for key, value in finding.change.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            source, change = shlex.quote(str(opened.path / "recipe.toml")), shlex.quote(f"{key}={text}")
-            if alone or key in _NO_STUDY:
-                print(f"   try: toynet train {source} --set {change} --seed {recipe.train.seed}")
-            else:
-                print(f"   try: toynet study {source} --try {change}")
+            print(f"   try: {try_by(opened.folder, opened.path, key, value)}")
         print()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from toynet.studies.cluster import Cluster
 
 Set = Annotated[
@@ -88,20 +90,32 @@ Page = Annotated[
 ]
 
 
-def overrides(pairs: list[str] | None, option: str = "--set") -> dict[str, Any]:
-    """`key=value` texts as a mapping; a text without `=` is a usage error."""
+def overrides(pairs: list[str] | None) -> dict[str, Any]:
+    """What `--set` gives, the last value of each key; a text without `=` is a usage error."""
+    return dict(_settings("--set", pairs))
+
+
+def tries(pairs: list[str] | None) -> dict[str, Any]:
+    """What `--try` gives. A key with two values is a usage error: one of them would not be tried."""
+    from toynet.core.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for key, value in _settings("--try", pairs):
+        if key in found:
+            raise UsageError(f"--try {key}: one value of a setting; write a study's file for several")
+        found[key] = value
+    return found
+
+
+def _settings(option: str, pairs: list[str] | None) -> "Iterator[tuple[str, Any]]":
     from toynet.core.errors import UsageError
     from toynet.runs.recipe import parse_value
 
-    changes = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"{option} {pair}: write it as key=value, such as {option} optim.lr=5e-4")
-        if option == "--try" and key.strip() in changes:
-            raise UsageError(f"--try {key.strip()}: one value of a setting; write a study's file for several")
-        changes[key.strip()] = parse_value(value.strip())
-    return changes
+        yield key.strip(), parse_value(value.strip())
 
 
 def cluster(

@@ -53,7 +53,7 @@ def study(
     from toynet.cli.study_progress import StudyReporter
     from toynet.cli.verdicts import print_account
 
-    tries, changes = options.overrides(try_, "--try"), options.overrides(set_)
+    tries, changes = options.tries(try_), options.overrides(set_)
     cluster = options.cluster(engine, address, cpus_per_run, gpus_per_run)
     with StudyReporter() as reporter:
         if dry_run:

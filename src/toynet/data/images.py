@@ -153,6 +153,11 @@ class Dataset:
     val: ImageSet | None = None
 
     @property
+    def judged(self) -> dict[str, ImageSet]:
+        """The parts that the source itself sets apart to take scores from: test, and val if any."""
+        return {"test": self.test} | ({"val": self.val} if self.val else {})
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return self.train.classes
 

@@ -1,19 +1,25 @@
 """What the run folders of a study still hold beyond its journal: epochs, classes, layers. Read once."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toynet.core.errors import ToyNetError
 from toynet.core.records import EpochRecord
+from toynet.core.wording import setting
 from toynet.evaluation import diagnose, metrics
 from toynet.evaluation.findings import Finding
 from toynet.runs.folder import RunFolder
 from toynet.studies.folder import Account
 
 Floats = NDArray[np.float64]
+
+_NOT_ALIKE = ("train.epochs", "data.protocol")
+"""Settings that a study cannot compare by themselves: budgets would be unequal, or the images others."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,19 @@ def class_scores(run: RunFolder, part: str) -> tuple[metrics.ClassScore, ...] | 
         return None
     names = [str(name) for name in arrays["classes"]]
     return metrics.per_class(arrays[f"{part}_logits"], arrays[f"{part}_labels"], names)
+
+
+def try_by(run: RunFolder, folder: Path, key: str, value: object) -> str:
+    """The command that tries a change of the run's recipe, which lies in `folder`: a study where both sides
+    can be compared, else one training with the run's seed.
+    """
+    recipe, result = run.recipe(), run.result()
+    diverged = result is not None and result.status == "diverged"
+    source, change = str(folder / "recipe.toml"), f"{key}={setting(value)}"
+    if diverged or recipe.data.protocol == "full" or key in _NOT_ALIKE:
+        seed = str(recipe.train.seed)
+        return shlex.join(["toynet", "train", source, "--set", change, "--seed", seed])
+    return shlex.join(["toynet", "study", source, "--try", change])
 
 
 def findings(

@@ -2,11 +2,10 @@
 
 import base64
 import io
-import shlex
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from toynet.evaluation import metrics
 from toynet.reporting import charts, readings, reproduction, spread, words
 from toynet.reporting.inline import inline
 from toynet.reporting.spread import Spread
-from toynet.reporting.templating import Page, render, toml_value
+from toynet.reporting.templating import Page, render
 from toynet.runs.folder import RunFolder
 from toynet.runs.reads import count_test_reads
 
@@ -51,7 +50,7 @@ def overview(run: RunFolder) -> dict[str, Any]:
         "toml": recipe.to_toml(),
         "command": f"toynet train recipe.toml --seed {recipe.train.seed}",
         "setting_out": _setting_out(run),
-        "try_file": lambda change: _try_file(run.name, change),
+        "try_by": lambda change: readings.try_by(run, Path(run.name), *next(iter(change.items()))),
     }
 
 
@@ -204,17 +203,3 @@ def _setting_out(run: RunFolder) -> tuple[tuple[str, str], ...]:
         ("Versions", reproduction.environment_versions(about)),
         ("Images", f"digests: {digests}"),
     )
-
-
-def _try_file(name: str, change: dict[str, Any]) -> dict[str, str]:
-    """A study of one suggested change, and what runs it."""
-    key, value = next(iter(change.items()))
-    label = f"{key.rpartition('.')[2]}_{value}".replace("-", "_")
-    table = {
-        "question": f"Does {key} = {toml_value(value)} help?",
-        "recipe": "recipe.toml",
-        "seeds": "auto",
-        "variant": {label: {key: value}},
-    }
-    file = f"{label}.toml"
-    return {"file": file, "toml": tomli_w.dumps(table), "command": shlex.join(["toynet", "study", file])}

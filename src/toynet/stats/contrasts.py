@@ -58,6 +58,12 @@ def own(scores: Scores, floor: Scores | None = None) -> Fit:
     return Fit(difference.mean(1), error, seeds - 1, pooled=False, raised=least > spread)
 
 
+def still(scores: Scores) -> NDArray[np.bool_]:
+    """Whether each variant's difference from the control is the same in every block, (variants,)."""
+    found: NDArray[np.bool_] = _differences(scores).std(1, ddof=1) < _ROUNDING
+    return found
+
+
 def residual(scores: Scores) -> float:
     """Standard deviation of the noise: what is left of (arms, seeds) without means of arms and blocks."""
     arms, seeds = scores.shape

@@ -11,9 +11,6 @@ from toynet.stats.intervals import Bits
 from toynet.stats.records import Interval, Plan, Verdict
 from toynet.stats.tables import Table
 
-_STILL = 1e-9
-"""pp; differences that vary by less are the same but for rounding."""
-
 
 @dataclass(frozen=True)
 class Rules:
@@ -105,11 +102,12 @@ def _judge(
     scores, floor = table.block(arms, rows), table.floor(arms, rows)
     fitted = contrasts.fit(scores, floor) if together else contrasts.own(scores, floor)
     critical = _critical(fitted, seeds, rules)
+    same = contrasts.still(scores)
     found = {}
     for place, variant in enumerate(variants):
         difference, error = float(fitted.difference[place]), float(fitted.error[place])
         failed = any(not table.finished(arm, look).all() for arm in (table.control, variant))
-        still = bool(np.ptp(scores[place + 1] - scores[0]) < _STILL)
+        still = error == 0 or bool(same[place])
         verdict = "description only" if still else _verdict(difference, error, critical, seeds, rules)
         capped = (
             failed

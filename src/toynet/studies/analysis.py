@@ -42,7 +42,7 @@ class Findings(Record):
     """Final claims: the same without the test images that are in train too; none where none or all are."""
 
     factorial: Factorial | None
-    capped: tuple[str, ...] = ()
+    capped: tuple[str, ...]
     """Effects of factors that have no verdict, since none is known to survive scoring failures as chance."""
 
     seeds: int

@@ -18,7 +18,7 @@ LAST = "about.json"
 def share(dataset: Dataset, folder: Path) -> None:
     """Write `dataset` into `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {"train": dataset.train, "test": dataset.test} | ({"val": dataset.val} if dataset.val else {})
+    parts = {"train": dataset.train, **dataset.judged}
     for name, part in parts.items():
         with (folder / f"{name}-images.npy").open("wb") as file:
             write_array(file, part.images)
