@@ -65,7 +65,7 @@ def copies(
         for name, part in dataset.judged.items()
     }
     if output is not None and any(found.values()):
-        _draw(dataset, found, f"likeness {least:g} or more in {data}", Path(output))
+        _draw(dataset, found, f"Likeness {least:g} or more in {data}", Path(output))
     return told(dataset, found)
 
 

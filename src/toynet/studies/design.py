@@ -136,7 +136,8 @@ def _recipe(spec: StudySpec, arm: str, name: str, changes: dict[str, Any]) -> Re
         recipe = Recipe.load(name, {**spec.everywhere, **changes})
         if recipe.data.protocol == "full":
             raise UsageError(
-                'data.protocol = "full" validates nothing, and studies read validation; set another'
+                'data.protocol = "full" validates nothing, and studies read validation; set another for all '
+                "arms, such as --set data.protocol=standard"
             )
         return recipe.with_changes({"eval.test": False})
     except UsageError as error:
