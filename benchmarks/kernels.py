@@ -26,6 +26,10 @@ CONVOLUTIONS = [
         (batch, *shape)
         for batch in (32, 128)
         for shape in (
+            (16, 16, 32, 3, 1),
+            (32, 32, 16, 3, 1),
+            (64, 64, 8, 3, 1),
+            (128, 128, 4, 3, 1),
             (64, 64, 32, 3, 1),
             (64, 128, 32, 3, 2),
             (64, 128, 32, 1, 2),
@@ -37,8 +41,8 @@ CONVOLUTIONS = [
             (512, 512, 4, 3, 1),
         )
     ],
-    (128, 64, 64, 8, 3, 1),
-    (128, 128, 128, 4, 3, 1),
+    (250, 64, 64, 15, 3, 1),
+    (250, 64, 256, 15, 3, 1),
     (250, 256, 256, 7, 3, 1),
     (250, 256, 256, 3, 3, 1),
 ]
@@ -64,7 +68,7 @@ def convolution(batch: int, channels: int, filters: int, side: int, kernel: int,
     layer = SameConv(channels, filters, kernel, stride)
     use_compiled(Chain(layer), True)
     maps = draw(batch, channels, side, side)
-    taken = same.choose_way(layer.windows(maps), channels)
+    taken = same.choose_way(layer.windows(maps), channels, filters)
     choose = same.choose_way
 
     def passes(way: str) -> Callable[[], None]:
@@ -75,7 +79,7 @@ def convolution(batch: int, channels: int, filters: int, side: int, kernel: int,
 
         return once
 
-    ways = ["library", "product"] + (["weight"] if stride == 1 and kernel == 3 else [])
+    ways = ["library", "product"] + (["weight", "winograd"] if stride == 1 and kernel == 3 else [])
     about = {"what": f"convolution {kernel}x{kernel}", "stride": stride, "in": [batch, channels, side, side]}
     return {**about, "out": filters, "taken": taken, "ms": race({way: passes(way) for way in ways})}
 

@@ -1,6 +1,7 @@
 """Compiling: once, whole or not at all, and a reason where it cannot be."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -30,14 +31,19 @@ def test_a_library_is_compiled_once_and_found_again(cache: Path, monkeypatch: py
     build._outcome.cache_clear()
     monkeypatch.setattr(build, "_call", None)
     assert build.library().gather
+    assert build.library().winograd_outputs
     assert made.stat().st_mtime_ns == before
 
 
 def test_another_source_is_another_library(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     build.library()
-    changed = tmp_path / "maps.c"
-    changed.write_text(build.SOURCE.read_text() + "\nint answer(void) { return 42; }\n")
-    monkeypatch.setattr(build, "SOURCE", changed)
+    changed = tmp_path / "sources"
+    changed.mkdir()
+    for path in build.FOLDER.glob("*.[ch]"):
+        shutil.copy(path, changed)
+    with (changed / "bf16.h").open("a") as header:
+        header.write("\n__attribute__((weak)) int answer(void) { return 42; }\n")
+    monkeypatch.setattr(build, "FOLDER", changed)
     build._outcome.cache_clear()
     assert build.library().answer() == 42
     assert len(list(cache.iterdir())) == 2

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from toynet.kernels import winograd
 from toynet.kernels.build import obstacle
 from toynet.kernels.windows import Windows
 from toynet.models import same
@@ -24,6 +25,13 @@ SHAPES = [
     (8, 16, 32, 32, 3, 2, "library"),
     (8, 16, 4, 4, 1, 1, "library"),
 ]
+WITH_FAST_VECTORS = [
+    (32, 64, 8, 7, 3, 1, "winograd"),
+    (16, 32, 8, 8, 3, 1, "library"),
+    (32, 40, 4, 4, 3, 1, "product"),
+    (32, 64, 8, 8, 3, 2, "product"),
+]
+CASES = [(*shape, fast) for fast, shapes in ((False, SHAPES), (True, WITH_FAST_VECTORS)) for shape in shapes]
 
 
 def draw(*shape: int) -> torch.Tensor:
@@ -39,14 +47,17 @@ def both_ways(layer, maps, gradient, compiled):
 
 
 @needs_kernels
-@pytest.mark.parametrize(("channels", "filters", "height", "width", "side", "stride", "way"), SHAPES)
-def test_every_way_is_the_convolution_and_its_gradients(channels, filters, height, width, side, stride, way):
+@pytest.mark.parametrize(("channels", "filters", "height", "width", "side", "stride", "way", "fast"), CASES)
+def test_every_way_is_the_convolution_and_its_gradients(
+    channels, filters, height, width, side, stride, way, fast, monkeypatch
+):
+    monkeypatch.setattr(winograd, "pays", lambda: fast)
     torch.manual_seed(0)
     maps = draw(6, channels, height, width).requires_grad_()
     layer = SameConv(channels, filters, side, stride)
     with torch.no_grad():
         layer.weight.copy_(layer.weight.bfloat16())
-    assert choose_way(layer.windows(maps), channels) == way
+    assert choose_way(layer.windows(maps), channels, filters) == way
     exact = layer(maps.float())
     gradient = draw(*exact.shape)
     references = exact.detach(), *torch.autograd.grad(exact, (maps, layer.weight), gradient.float())
@@ -70,9 +81,10 @@ def test_other_passes_are_left_to_the_library(case: str, monkeypatch: pytest.Mon
 
 
 @needs_kernels
-def test_frozen_maps_or_weight_need_no_gradient():
-    for channels, side in ((8, 4), (128, 8)):
-        layer = SameConv(channels, 8)
+def test_frozen_maps_or_weight_need_no_gradient(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "pays", lambda: True)
+    for channels, filters, side in ((8, 8, 4), (128, 8, 8), (32, 32, 8)):
+        layer = SameConv(channels, filters)
         layer.compiled = True
         maps = draw(2, channels, side, side)
         layer(maps).sum().backward()
@@ -93,4 +105,4 @@ def test_one_pixel_windows_are_never_padded():
 
 
 def test_the_ways_have_names_of_their_own():
-    assert set(same.Way.__args__) == {case[-1] for case in SHAPES}
+    assert set(same.Way.__args__) == {way for *_, way, _ in CASES}

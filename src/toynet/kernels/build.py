@@ -1,4 +1,4 @@
-"""Compiles the C file of this package with the system's compiler, once, and loads it.
+"""Compiles the C files of this package with the system's compiler, once, and loads it.
 
 The library is kept in the user's cache under a name that holds all it depends on. It uses the OpenMP
 runtime that torch has loaded, so that both share one set of threads: two of them would take the processor
@@ -22,7 +22,9 @@ from torch import Tensor
 from toynet.core import places
 from toynet.core.environment import flags
 
-SOURCE = Path(__file__).with_name("maps.c")
+FOLDER = Path(__file__).parent
+"""Where the C files lie."""
+
 _FLAGS = ["-std=c11", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC"]
 if platform.machine() == "x86_64":
     _FLAGS.append("-mprefer-vector-width=512")
@@ -65,10 +67,10 @@ def _load() -> ctypes.CDLL:
     if sys.platform != "linux":
         raise CannotBuild("compiled kernels are made on Linux only")
     compiler, runtime = _compiler(), _openmp_runtime()
-    source = SOURCE.read_bytes()
-    parts = [source, " ".join(_FLAGS), compiler, str(runtime), sorted(flags())]
+    sources = [path.read_bytes() for path in sorted(FOLDER.glob("*.[ch]"))]
+    parts = [sources, " ".join(_FLAGS), compiler, str(runtime), sorted(flags())]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-    path = places.cache_folder() / "kernels" / f"maps-{digest}.so"
+    path = places.cache_folder() / "kernels" / f"kernels-{digest}.so"
     if path.exists():
         with suppress(OSError):  # damaged, or of another system: made anew
             return ctypes.CDLL(str(path))
@@ -107,9 +109,11 @@ def _compile(compiler: str, runtime: Path, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            unit, made = Path(folder) / "maps.o", Path(folder) / "maps.so"
-            _call([compiler, *_FLAGS, "-c", str(SOURCE), "-o", str(unit)])
-            _call([compiler, "-shared", str(unit), str(runtime), "-lm", "-o", str(made)])
+            units, made = [], Path(folder) / "kernels.so"
+            for source in sorted(FOLDER.glob("*.c")):
+                units.append(str(Path(folder) / f"{source.stem}.o"))
+                _call([compiler, *_FLAGS, "-c", str(source), "-o", units[-1]])
+            _call([compiler, "-shared", *units, str(runtime), "-lm", "-o", str(made)])
             made.replace(target)
     except OSError as error:
         raise CannotBuild(f"the compiled kernels cannot be kept: {error}") from error

@@ -1,5 +1,4 @@
-/* Batch norm with the activation behind it, 2x2 max-pooling, and the patches under a convolution's windows, on
- * bfloat16 maps in channels-last order.
+/* Batch norm with the activation behind it, and 2x2 max-pooling, on bfloat16 maps in channels-last order.
  *
  * What surrounds a convolution is limited by memory, so every function here reads and writes each map as few
  * times as its mathematics allows. Maps are flat arrays whose last, fastest axis is the channel. Sums are taken
@@ -9,41 +8,15 @@
  * Plain C without headers of torch: compiled in about a second, called through ctypes. See kernels/build.py.
  */
 #include <math.h>
-#include <omp.h>
-#include <stdint.h>
-#include <string.h>
 
-typedef uint16_t bf16;
-typedef int64_t index;
+#include "bf16.h"
 
 enum activation { NONE = 0, RELU = 1, GELU = 2 };
 
 /* Channels are repeated up to about this many lanes, so that narrow maps vectorise as well as wide ones. */
-enum { LANES = 256, MOST_CHANNELS = 4096 };
+enum { LANES = 256 };
 /* Elements that are summed in float before they are added to the sum in double. */
 enum { BLOCK = 1 << 16 };
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE float of_bits(uint32_t bits) {
-    float result;
-    memcpy(&result, &bits, sizeof result);
-    return result;
-}
-
-INLINE uint32_t bits_of(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-INLINE float widened(bf16 value) { return of_bits((uint32_t)value << 16); }
-
-/* To the nearest bfloat16, ties to even. */
-INLINE bf16 narrowed(float value) {
-    uint32_t bits = bits_of(value);
-    return (bf16)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
 
 /* exp(-value) for value >= 0, to about 1e-7 relative and never below 1e-18: subnormal numbers are slow. */
 INLINE float exp_minus(float value) {
@@ -400,70 +373,5 @@ void pool_backward(const bf16 *dy, const uint8_t *place, bf16 *dx, index images,
             }
         }
         if (height % 2) memset(all + (height - 1) * line, 0, line * sizeof(bf16));
-    }
-}
-
-/* Geometry of a convolution: maps of height x width, tall x wide windows of side x side pixels, `stride` apart,
- * the first one `top` and `left` pixels outside the map. */
-typedef struct {
-    index images, height, width, channels, tall, wide, side, stride, top, left;
-} windows;
-
-enum { MOST_PARTS = 9 };
-
-/* Every window as a row of side * side * channels numbers, by line, pixel and channel; zero outside the map. */
-void gather(const bf16 *x, bf16 *rows, const windows *w, int threads) {
-    index side = w->side, channels = w->channels, line = w->width * channels;
-#pragma omp parallel for num_threads(threads)
-    for (index output = 0; output < w->images * w->tall; output++) {
-        const bf16 *image = x + output / w->tall * w->height * line;
-        index top = output % w->tall * w->stride - w->top;
-        bf16 *to = rows + output * w->wide * side * side * channels;
-        for (index column = 0; column < w->wide; column++) {
-            index start = column * w->stride - w->left, end = start + side;
-            index first = start < 0 ? 0 : start, last = end > w->width ? w->width : end;
-            for (index row = top; row < top + side; row++, to += side * channels) {
-                if (row < 0 || row >= w->height) {
-                    memset(to, 0, side * channels * sizeof(bf16));
-                    continue;
-                }
-                memset(to, 0, (first - start) * channels * sizeof(bf16));
-                memcpy(to + (first - start) * channels, image + row * line + first * channels,
-                       (last - first) * channels * sizeof(bf16));
-                memset(to + (last - start) * channels, 0, (end - last) * channels * sizeof(bf16));
-            }
-        }
-    }
-}
-
-/* The converse: every pixel of dx is the sum of what the windows' rows hold for it. */
-void fold(const bf16 *rows, bf16 *dx, const windows *w, int threads) {
-    index side = w->side, channels = w->channels, line = w->width * channels;
-#pragma omp parallel for num_threads(threads)
-    for (index row = 0; row < w->images * w->height; row++) {
-        index image = row / w->height, y = row % w->height + w->top;
-        for (index column = 0; column < w->width; column++) {
-            const bf16 *parts[MOST_PARTS];
-            index count = 0, x = column + w->left;
-            for (index down = 0; down < side; down++)
-                for (index along = 0; along < side; along++) {
-                    index above = y - down, before = x - along;
-                    if (above < 0 || before < 0 || above % w->stride || before % w->stride) continue;
-                    index out_y = above / w->stride, out_x = before / w->stride;
-                    if (out_y >= w->tall || out_x >= w->wide) continue;
-                    index output = (image * w->tall + out_y) * w->wide + out_x;
-                    parts[count++] = rows + ((output * side + down) * side + along) * channels;
-                }
-            bf16 *restrict to = dx + row * line + column * channels;
-            for (index first = 0; first < channels; first += LANES) {
-                index size = channels - first < LANES ? channels - first : LANES;
-                float sums[LANES] = {0};
-                for (index part = 0; part < count; part++)
-#pragma omp simd
-                    for (index lane = 0; lane < size; lane++) sums[lane] += widened(parts[part][first + lane]);
-#pragma omp simd
-                for (index lane = 0; lane < size; lane++) to[first + lane] = narrowed(sums[lane]);
-            }
-        }
     }
 }

@@ -1,8 +1,9 @@
-"""Convolutions padded as Keras' "same", which may pass through matrix products over gathered patches.
+"""Convolutions padded as Keras' "same": by torch, by Winograd's filtering, or by products over patches.
 
 A processor's convolution kernels are made for large maps at stride 1. On small maps, gathering the patch
 under every window into a row and multiplying once is faster, above all for the gradient by the kernel, and
-a 1x1 convolution at stride 2 is nothing else (results/kernels.json). Results differ by rounding only.
+a 1x1 convolution at stride 2 is nothing else. Where multiplications are dear, fewer of them beat both
+(results/kernels.json). Results differ by rounding only.
 """
 
 from typing import Any, Literal
@@ -12,17 +13,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
+from toynet.kernels import winograd
 from toynet.kernels.maps import takes
 from toynet.kernels.windows import Windows
 
-Way = Literal["library", "weight", "product"]
-"""By torch; by torch but for the gradient by the kernel; all as matrix products."""
+Way = Literal["library", "weight", "product", "winograd"]
+"""By torch; by torch but for the gradient by the kernel; all as matrix products; by Winograd's filtering."""
 
 LARGEST_PRODUCT = {1: 16, 2: 64}
 """By stride: the most outputs of a map for which everything is taken as a product."""
 
 LARGEST_WEIGHT_PRODUCT, FEWEST_WEIGHT_CHANNELS = 64, 128
 """At stride 1, the most outputs and the fewest channels for the gradient by the kernel alone."""
+
+FEWEST_WINOGRAD_CHANNELS = 32
+"""Of maps or outputs. With fewer, turning tiles into points costs more than multiplications."""
 
 
 class SameConv(nn.Conv2d):
@@ -41,7 +46,9 @@ class SameConv(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if self.compiled and self.training and takes(input):
             windows = self.windows(input)
-            way = choose_way(windows, self.in_channels)
+            way = choose_way(windows, self.in_channels, self.out_channels)
+            if way == "winograd":
+                return winograd.convolve(input, self.weight)
             if way != "library":
                 kernel = self.weight.to(input.dtype)
                 result: Tensor = _Convolution.apply(input, kernel, windows, way)  # type: ignore[no-untyped-call]
@@ -65,11 +72,13 @@ class SameConv(nn.Conv2d):
         return Windows(tall, wide, side=self.kernel_size[0], stride=stride, top=top, left=left)
 
 
-def choose_way(windows: Windows, channels: int) -> Way:
+def choose_way(windows: Windows, channels: int, filters: int) -> Way:
     """The fastest way to a convolution of these windows over maps of `channels`, as measured."""
     outputs = windows.tall * windows.wide
     if windows.side == 1:
         return "library" if windows.stride == 1 else "product"
+    if windows.stride == 1 and winograd.takes(channels, filters) and winograd.pays():
+        return "winograd" if min(channels, filters) >= FEWEST_WINOGRAD_CHANNELS else "library"
     if outputs <= LARGEST_PRODUCT[windows.stride]:
         return "product"
     few = windows.stride == 1 and outputs <= LARGEST_WEIGHT_PRODUCT
