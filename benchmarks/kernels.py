@@ -68,7 +68,7 @@ def convolution(batch: int, channels: int, filters: int, side: int, kernel: int,
     layer = SameConv(channels, filters, kernel, stride)
     use_compiled(Chain(layer), True)
     maps = draw(batch, channels, side, side)
-    taken = same.choose_way(layer.windows(maps), channels, filters)
+    taken = same.choose_way(layer.windows(maps), batch, channels, filters)
     choose = same.choose_way
 
     def passes(way: str) -> Callable[[], None]:
@@ -79,7 +79,7 @@ def convolution(batch: int, channels: int, filters: int, side: int, kernel: int,
 
         return once
 
-    ways = ["library", "product"] + (["weight", "winograd"] if stride == 1 and kernel == 3 else [])
+    ways = ["library", "product"] + ["weight"] * (stride == 1 and kernel == 3) + ["winograd"] * (kernel == 3)
     about = {"what": f"convolution {kernel}x{kernel}", "stride": stride, "in": [batch, channels, side, side]}
     return {**about, "out": filters, "taken": taken, "ms": race({way: passes(way) for way in ways})}
 

@@ -31,7 +31,7 @@ def test_a_library_is_compiled_once_and_found_again(cache: Path, monkeypatch: py
     build._outcome.cache_clear()
     monkeypatch.setattr(build, "_call", None)
     assert build.library().gather
-    assert build.library().winograd_outputs
+    assert build.library().winograd_filter
     assert made.stat().st_mtime_ns == before
 
 

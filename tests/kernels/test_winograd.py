@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from toynet.kernels import winograd
 from toynet.kernels.build import obstacle
+from toynet.models.same import SameConv
 
 pytestmark = pytest.mark.skipif(obstacle() is not None, reason=f"no compiled kernels: {obstacle()}")
 
@@ -26,34 +27,39 @@ SHAPES = [
     (5, 112, 240, 9, 6),
     (1, 16, 16, 1, 1),
     (70, 16, 16, 2, 1),
+    (2, 16, 32, 7, 8),
 ]
+
+Three = tuple[Tensor, Tensor, Tensor]
+"""Outputs, and gradients by maps and kernel; or maps, a kernel, and a gradient by outputs."""
+
+
+def draw(images: int, channels: int, filters: int, height: int, width: int, stride: int) -> Three:
+    torch.manual_seed(0)
+    maps = torch.randn(images, channels, height, width).bfloat16()
+    gradient = torch.randn(images, filters, -(-height // stride), -(-width // stride)).bfloat16()
+    kernel = torch.randn(filters, channels, 3, 3)
+    return channels_last(maps), kernel, channels_last(gradient)
 
 
 def channels_last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def draw(shape: tuple[int, int, int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps, a kernel, and a gradient by the outputs."""
-    images, channels, filters, height, width = shape
-    torch.manual_seed(0)
-    maps = channels_last(torch.randn(images, channels, height, width).bfloat16())
-    gradient = channels_last(torch.randn(images, filters, height, width).bfloat16())
-    return maps, torch.randn(filters, channels, 3, 3), gradient
-
-
-def passes(convolve, maps: Tensor, kernel: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The outputs, and the gradients by maps and kernel."""
+def passes(maps: Tensor, kernel: Tensor, gradient: Tensor, stride: int, *, ours: bool) -> Three:
+    """By Winograd's filtering, or by torch in the precision of what is given."""
+    layer = SameConv(kernel.shape[1], len(kernel), stride=stride)
     maps, kernel = maps.clone().requires_grad_(), kernel.clone().requires_grad_()
-    outputs = convolve(maps, kernel)
+    if ours:
+        outputs = winograd.convolve(maps, kernel, layer.windows(maps))
+    else:
+        (top, bottom), (left, right) = layer.lines(maps)
+        outputs = F.conv2d(F.pad(maps, (left, right, top, bottom)), kernel, stride=stride)
     return outputs.detach(), *torch.autograd.grad(outputs, (maps, kernel), gradient)
 
 
-def exact(maps: Tensor, kernel: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    def convolve(maps: Tensor, kernel: Tensor) -> Tensor:
-        return F.conv2d(maps, kernel, padding=1)
-
-    return passes(convolve, maps.double(), kernel.double(), gradient.double())
+def exact(given: Three, stride: int) -> Three:
+    return passes(*(tensor.double() for tensor in given), stride, ours=False)
 
 
 def error(found: Tensor, reference: Tensor) -> float:
@@ -69,38 +75,42 @@ def threads(request: pytest.FixtureRequest):
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_is_the_convolution_and_its_gradients(shape):
-    given = draw(shape)
-    found = passes(winograd.convolve, *given)
-    for name, ours, reference in zip(("outputs", "maps", "kernel"), found, exact(*given), strict=True):
+def test_it_is_the_convolution_and_its_gradients(shape, stride: int):
+    given = draw(*shape, stride)
+    found = passes(*given, stride, ours=True)
+    for name, ours, reference in zip(("outputs", "maps", "kernel"), found, exact(given, stride), strict=True):
         assert error(ours, reference) < 6e-3, name
     assert [tensor.dtype for tensor in found] == [torch.bfloat16, torch.bfloat16, torch.float32]
     assert found[0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_errors_are_about_twice_those_of_bf16():
-    maps, kernel, gradient = draw((32, 128, 128, 8, 8))
-    references = exact(maps, kernel, gradient)
-    direct = passes(lambda *given: F.conv2d(*given, padding=1), maps, kernel.bfloat16(), gradient)
-    for ours, theirs, reference in zip(
-        passes(winograd.convolve, maps, kernel, gradient), direct, references, strict=True
-    ):
+@pytest.mark.parametrize("stride", [1, 2])
+def test_errors_are_about_twice_those_of_bf16(stride: int):
+    maps, kernel, gradient = given = draw(32, 128, 128, 8, 8, stride)
+    direct = passes(maps, kernel.bfloat16(), gradient, stride, ours=False)
+    found, references = passes(*given, stride, ours=True), exact(given, stride)
+    for ours, theirs, reference in zip(found, direct, references, strict=True):
         assert error(ours, reference) < 2.7 * error(theirs, reference)
 
 
-def test_every_output_is_written_and_nothing_beside_them():
-    """By maps of ones and a kernel of which every tap is another power of two: all is exact."""
-    kernel = (2.0 ** torch.arange(9)).view(1, 1, 3, 3).expand(16, 16, 3, 3).contiguous() / 16
-    for height, width in ((1, 1), (2, 3), (5, 4)):
-        maps = channels_last(torch.ones(2, 16, height, width).bfloat16())
-        reference = F.conv2d(maps.float(), kernel, padding=1)
-        assert error(winograd.convolve(maps, kernel), reference.double()) < 3e-3
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (6, 7)])
+def test_every_place_gets_what_is_its_own(size: tuple[int, int], stride: int):
+    """By whole numbers so small that every point of them is exact."""
+    torch.manual_seed(0)
+    given = draw(2, 16, 16, *size, stride)
+    given = tuple(tensor.fill_(0).add_(torch.randint(-2, 3, tensor.shape) * 4) for tensor in given)
+    found = passes(*given, stride, ours=True)
+    for ours, reference in zip(found, exact(given, stride), strict=True):
+        assert torch.equal(ours, reference.to(ours.dtype))
 
 
-def test_the_result_does_not_depend_on_what_memory_held(monkeypatch: pytest.MonkeyPatch):
-    given = draw((3, 48, 32, 5, 5))
-    clean = passes(winograd.convolve, *given)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_result_does_not_depend_on_what_memory_held(stride: int, monkeypatch: pytest.MonkeyPatch):
+    given = draw(3, 48, 32, 5, 5, stride)
+    clean = passes(*given, stride, ours=True)
     empty = torch.empty
 
     def full_of_nan(*shape, **options):
@@ -108,14 +118,14 @@ def test_the_result_does_not_depend_on_what_memory_held(monkeypatch: pytest.Monk
         return made.fill_(math.nan) if made.is_floating_point() else made.fill_(-1)
 
     monkeypatch.setattr(torch, "empty", full_of_nan)
-    for ours, again in zip(clean, passes(winograd.convolve, *given), strict=True):
+    for ours, again in zip(clean, passes(*given, stride, ours=True), strict=True):
         assert torch.equal(ours, again)
 
 
 def test_nan_passes_so_that_a_diverged_run_shows():
-    maps, kernel, _ = draw((1, 16, 16, 4, 4))
+    maps, *others = draw(1, 16, 16, 4, 4, 1)
     maps[0, 3, 1, 1] = math.nan
-    assert winograd.convolve(maps, kernel).isnan().any()
+    assert all(result.isnan().any() for result in passes(maps, *others, 1, ours=True)[::2])
 
 
 def test_counts_that_are_no_multiples_are_not_taken():
@@ -137,16 +147,18 @@ def test_processors_without_the_instruction_compute_the_same(tmp_path: Path):
         "import sys, torch\n"
         "from toynet.kernels import winograd\n"
         "from toynet.kernels.build import library\n"
+        "from toynet.models.same import SameConv\n"
         "maps, kernel, gradient = torch.load(sys.argv[1])\n"
         "maps.requires_grad_(), kernel.requires_grad_()\n"
-        "winograd.convolve(maps, kernel).backward(gradient)\n"
+        "windows = SameConv(32, 16, stride=2).windows(maps)\n"
+        "winograd.convolve(maps, kernel, windows).backward(gradient)\n"
         "torch.save((library().winograd_is_fast(), maps.grad, kernel.grad), sys.argv[1])\n"
     )
-    given = draw((3, 32, 16, 5, 7))
+    given = draw(3, 32, 16, 5, 7, 2)
     torch.save(given, tmp_path / "tensors.pt")
     environment = os.environ | {"CC": str(compiler), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     subprocess.run([sys.executable, script, tmp_path / "tensors.pt"], env=environment, check=True)
     fast, *found = torch.load(tmp_path / "tensors.pt")
     assert not fast
-    for ours, reference in zip(found, exact(*given)[1:], strict=True):
+    for ours, reference in zip(found, exact(given, 2)[1:], strict=True):
         assert error(ours, reference) < 6e-3

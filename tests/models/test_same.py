@@ -27,9 +27,12 @@ SHAPES = [
 ]
 WITH_FAST_VECTORS = [
     (32, 64, 8, 7, 3, 1, "winograd"),
-    (16, 32, 8, 8, 3, 1, "library"),
+    (16, 32, 16, 15, 3, 2, "winograd"),
+    (32, 16, 15, 16, 3, 2, "winograd"),
+    (16, 16, 8, 8, 3, 1, "library"),
     (32, 40, 4, 4, 3, 1, "product"),
-    (32, 64, 8, 8, 3, 2, "product"),
+    (32, 32, 4, 4, 3, 1, "product"),
+    (32, 64, 32, 32, 1, 2, "product"),
 ]
 CASES = [(*shape, fast) for fast, shapes in ((False, SHAPES), (True, WITH_FAST_VECTORS)) for shape in shapes]
 
@@ -57,7 +60,7 @@ def test_every_way_is_the_convolution_and_its_gradients(
     layer = SameConv(channels, filters, side, stride)
     with torch.no_grad():
         layer.weight.copy_(layer.weight.bfloat16())
-    assert choose_way(layer.windows(maps), channels, filters) == way
+    assert choose_way(layer.windows(maps), len(maps), channels, filters) == way
     exact = layer(maps.float())
     gradient = draw(*exact.shape)
     references = exact.detach(), *torch.autograd.grad(exact, (maps, layer.weight), gradient.float())
@@ -86,7 +89,7 @@ def test_frozen_maps_or_weight_need_no_gradient(monkeypatch: pytest.MonkeyPatch)
     for channels, filters, side in ((8, 8, 4), (128, 8, 8), (32, 32, 8)):
         layer = SameConv(channels, filters)
         layer.compiled = True
-        maps = draw(2, channels, side, side)
+        maps = draw(8, channels, side, side)
         layer(maps).sum().backward()
         assert maps.grad is None
         assert layer.weight.grad.shape == layer.weight.shape

@@ -1,90 +1,55 @@
-/* 3x3 convolutions at stride 1 and their gradients by Winograd's minimal filtering, F(2x2, 3x3), on bfloat16 maps
- * in channels-last order. Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks".
+/* 3x3 convolutions and their gradients by Winograd's minimal filtering, on bfloat16 maps in channels-last order.
+ * Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks"; stride 2 is ours.
  *
- * Outputs are taken in tiles of 2x2. Tile and kernel are each turned into 16 points, with additions only; the
- * points are multiplied, channel by channel, in 16 matrix products; and the sums are turned back into outputs. That is
- * 16 multiplications for 4 outputs, where the convolution itself has 36. The gradient by the maps is a convolution
- * with the kernel turned round; that by the kernel has the products of both tiles' points, summed over the tiles.
+ * Results are taken in tiles. The pixels under a tile and the kernel are each turned into points, with additions
+ * only; the points are multiplied, each with its like, in matrix products over the channels; and the sums are turned
+ * back into results. A tile of 2x2 outputs has 16 points at stride 1 and 25 at stride 2, and so many multiplications
+ * where the convolution itself has 36. The gradient by the maps is such a filtering with the kernel turned round. That by
+ * the kernel has the products of the points of both, pixels and gradients, summed over the tiles.
+ *
+ * All are of two dimensions, taken one after the other. For pixels d, kernel g, points p and results r of one:
+ *
+ *     SAME      p = d0 - d2, d1 + d2, d2 - d1, d1 - d3      times g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2
+ *               r = p0 + p1 + p2, p1 - p2 - p3
+ *     HALVING   p = d0 - d2, d2, d4 - d2, d1, d3            times g0, g0 + g2, g2, g1, g1
+ *               r = p0 + p1 + p3, p1 + p2 + p4
+ *     DOUBLING  p = d0 - d1, d1, d2 - d1, d1, d2            times the same (the gradient of HALVING by the maps)
+ *               r = p0 + p1, p3, p1 + p2, p4
  *
  * Points are rounded to bfloat16, everything else is float, so errors are about twice those of bfloat16. Every
- * thread turns the tiles that it multiplies itself: what one core has written is slow for another to read.
- *
- * A word is two bfloat16 numbers, of neighbouring places in the sum that the product takes. Numbers of channels and
- * filters are multiples of LANES. "Blocks" are arrays [count / LANES][steps][LANES] of words.
+ * thread turns what it multiplies itself: what one core has written is slow for another to read. Numbers of channels
+ * and filters are multiples of LANES.
  */
-#include "bf16.h"
+#include "products.h"
 
-#ifdef __AVX512BF16__
-#include <immintrin.h>
-#endif
+typedef enum { SAME, HALVING, DOUBLING } kind;
 
-enum { LANES = 16, POINTS = 16, LINE = 4, OUTPUTS = 4, TAPS = 9 };
-/* A part of a product that the registers hold, and how many results are wanted before they are turned back. */
-enum { ROWS = 8, VECTORS = 3, PANEL = 6 * LANES };
+enum { MOST_SIDE = 5, MOST_POINTS = 25, TAPS = 9, OUTPUTS = 4 };
+/* Results that are wanted before they are turned back. */
+enum { PANEL = 6 * LANES };
 
-typedef float lanes __attribute__((vector_size(64)));
-typedef uint32_t words __attribute__((vector_size(64)));
-typedef uint16_t halves __attribute__((vector_size(32)));
+/* By kind: pixels, points and results of one dimension, and how far apart those of neighbouring tiles are. */
+static const int PIXELS[] = {4, 5, 3}, ACROSS[] = {4, 5, 5}, RESULTS[] = {2, 2, 4};
+static const int PIXEL_STEP[] = {2, 4, 2};
 
+/* Each point of pixels is one of them plus a multiple of another. */
+static const int ONE[][MOST_SIDE] = {{0, 1, 2, 1}, {0, 2, 4, 1, 3}, {0, 1, 2, 1, 2}};
+static const int OTHER[][MOST_SIDE] = {{2, 2, 1, 3}, {2, 0, 2, 0, 0}, {1, 0, 1, 0, 0}};
+static const float SHARE[][MOST_SIDE] = {{-1, 1, -1, -1}, {-1, 0, -1, 0, 0}, {-1, 0, -1, 0, 0}};
+
+/* Each point of gradients by two outputs is so much of the first and so much of the second. */
+static const float FIRST[][MOST_SIDE] = {{1, 1, 1, 0}, {1, 1, 0, 1, 0}};
+static const float SECOND[][MOST_SIDE] = {{0, 1, -1, -1}, {0, 1, 1, 0, 1}};
+
+/* Maps of height x width pixels and `channels`; results of tall x wide with `filters`. The first tile begins `top`
+ * and `left` pixels outside the maps, and `over` and `before` outside the results. */
 typedef struct {
-    index images, height, width, channels, filters;
-} convolution;
+    index images, height, width, channels, tall, wide, filters, top, left, over, before;
+} geometry;
 
 static const bf16 nothing[MOST_CHANNELS];
 
-INLINE lanes load(const bf16 *from) {
-#ifdef __AVX512BF16__
-    return (lanes)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from)), 16);
-#else
-    halves bits;
-    memcpy(&bits, from, sizeof bits);
-    return (lanes)(__builtin_convertvector(bits, words) << 16);
-#endif
-}
-
-INLINE lanes load_floats(const float *from) {
-    lanes result;
-    memcpy(&result, from, sizeof result);
-    return result;
-}
-
-/* To the nearest bfloat16, ties to even, in the upper half of each word. */
-INLINE words rounded(lanes value) {
-    words bits = (words)value;
-    return bits + 0x7fffu + ((bits >> 16) & 1u);
-}
-
-INLINE void store(bf16 *to, lanes value) {
-#ifdef __AVX512BF16__
-    _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)value));
-#else
-    halves bits = __builtin_convertvector(rounded(value) >> 16, halves);
-    memcpy(to, &bits, sizeof bits);
-#endif
-}
-
-INLINE void store_paired(uint32_t *to, lanes first, lanes second) {
-#ifdef __AVX512BF16__
-    static const uint16_t order[2 * LANES] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                              8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
-    _mm512_storeu_si512(to, _mm512_permutexvar_epi16(_mm512_loadu_si512(order), both));
-#else
-    words both = rounded(first) >> 16 | (rounded(second) & 0xffff0000u);
-    memcpy(to, &both, sizeof both);
-#endif
-}
-
-/* sum + the products of both numbers in each word. */
-INLINE lanes dotted(lanes sum, words a, words b) {
-#ifdef __AVX512BF16__
-    return (lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
-#else
-    return sum + (lanes)(a << 16) * (lanes)(b << 16) + (lanes)(a & 0xffff0000u) * (lanes)(b & 0xffff0000u);
-#endif
-}
-
-/* Whether `dotted` is one instruction. */
+/* Whether there is an instruction for products of words. */
 int winograd_is_fast(void) {
 #ifdef __AVX512BF16__
     return 1;
@@ -93,243 +58,312 @@ int winograd_is_fast(void) {
 #endif
 }
 
-/* The words of a product's left factor: that of row r and step s lies at r * row + s * step. */
+INLINE index rows_of(const geometry *g, kind k) { return (g->tall + g->over + RESULTS[k] - 1) / RESULTS[k]; }
+
+INLINE index columns_of(const geometry *g, kind k) { return (g->wide + g->before + RESULTS[k] - 1) / RESULTS[k]; }
+
+INLINE index tiles_of(const geometry *g, kind k) { return g->images * rows_of(g, k) * columns_of(g, k); }
+
+/* Which tile of which image. */
 typedef struct {
-    const uint32_t *at;
-    index row, step;
-} left;
+    index image, row, column;
+} spot;
 
-/* sums (ROWS lines, `line` floats apart, of `vectors` vectors) = or += the left factor times `blocks`. */
-INLINE void multiply_part(left a, const uint32_t *blocks, float *sums, index line, index steps, index apart,
-                          int vectors, int add) {
-    lanes part[ROWS][VECTORS];
-#pragma GCC unroll 8
-    for (int row = 0; row < ROWS; row++)
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++)
-            part[row][v] = add ? load_floats(sums + row * line + v * LANES) : (lanes){0};
-    for (index step = 0; step < steps; step++) {
-        words b[VECTORS];
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) memcpy(&b[v], blocks + v * apart + step * LANES, sizeof b[v]);
-#pragma GCC unroll 8
-        for (int row = 0; row < ROWS; row++) {
-            words each = (words){0} + a.at[row * a.row + step * a.step];
-#pragma GCC unroll 3
-            for (int v = 0; v < vectors; v++) part[row][v] = dotted(part[row][v], each, b[v]);
-        }
-    }
-#pragma GCC unroll 8
-    for (int row = 0; row < ROWS; row++)
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) memcpy(sums + row * line + v * LANES, &part[row][v], sizeof(lanes));
+INLINE spot spot_of(const geometry *g, kind k, index tile) {
+    index rows = rows_of(g, k), columns = columns_of(g, k);
+    return (spot){tile / columns / rows, tile / columns % rows, tile % columns};
 }
 
-/* `rows` is a multiple of ROWS, `columns` of LANES; blocks begin `apart` words after one another. */
-INLINE void multiply(left a, const uint32_t *blocks, float *sums, index rows, index columns, index line, index steps,
-                     index apart, int add) {
-    for (index row = 0; row < rows; row += ROWS, a.at += ROWS * a.row, sums += ROWS * line) {
-        index column = 0;
-        for (; column + VECTORS * LANES <= columns; column += VECTORS * LANES)
-            multiply_part(a, blocks + column / LANES * apart, sums + column, line, steps, apart, VECTORS, add);
-        for (; column < columns; column += LANES)
-            multiply_part(a, blocks + column / LANES * apart, sums + column, line, steps, apart, 1, add);
-    }
+/* The tile behind it; cheaper than `spot_of`, which divides. */
+INLINE spot next_spot(const geometry *g, kind k, spot at) {
+    if (++at.column == columns_of(g, k)) at.column = 0, at.row++;
+    if (at.row == rows_of(g, k)) at.row = 0, at.image++;
+    return at;
 }
 
-INLINE index tall_of(const convolution *c) { return (c->height + 1) / 2; }
-
-INLINE index wide_of(const convolution *c) { return (c->width + 1) / 2; }
-
-INLINE index tiles_of(const convolution *c) { return c->images * tall_of(c) * wide_of(c); }
-
-/* Where the `side` x `side` pixels of a tile lie, `margin` pixels before its outputs; `nothing` outside the map. */
-INLINE void place(const bf16 *maps, const convolution *c, index channels, index tile, int side, int margin,
+/* Where side x side places lie of which the first is at (row, column); `nothing` outside the map. */
+INLINE void place(const bf16 *map, index height, index width, index channels, index row, index column, int side,
                   const bf16 **at) {
-    index tall = tall_of(c), wide = wide_of(c);
-    index image = tile / (tall * wide), top = tile / wide % tall * 2 - margin, first = tile % wide * 2 - margin;
+    const bf16 *first = map + (row * width + column) * channels;
+    if (row >= 0 && column >= 0 && row + side <= height && column + side <= width) {
+        for (int down = 0; down < side; down++, first += width * channels)
+            for (int along = 0; along < side; along++) at[down * side + along] = first + along * channels;
+        return;
+    }
     for (int down = 0; down < side; down++)
         for (int along = 0; along < side; along++) {
-            index row = top + down, column = first + along;
-            int inside = row >= 0 && row < c->height && column >= 0 && column < c->width;
-            index pixel = (image * c->height + row) * c->width + column;
-            at[down * side + along] = inside ? maps + pixel * channels : nothing;
+            index y = row + down, x = column + along;
+            int inside = y >= 0 && y < height && x >= 0 && x < width;
+            at[down * side + along] = inside ? map + (y * width + x) * channels : nothing;
         }
 }
 
-/* One line of the points of 4x4 pixels. */
-INLINE void pixel_points(const bf16 *const *at, index channel, int line, lanes *points) {
-    static const int one[LINE] = {0, 1, 2, 1}, other[LINE] = {2, 2, 1, 3};
-    static const float sign[LINE] = {-1.0f, 1.0f, -1.0f, -1.0f};
-    lanes t[LINE];
-#pragma GCC unroll 4
-    for (int j = 0; j < LINE; j++)
-        t[j] = load(at[one[line] * LINE + j] + channel) + sign[line] * load(at[other[line] * LINE + j] + channel);
-    points[0] = t[0] - t[2];
-    points[1] = t[1] + t[2];
-    points[2] = t[2] - t[1];
-    points[3] = t[1] - t[3];
+INLINE void place_pixels(const bf16 *maps, const geometry *g, spot tile, kind k, const bf16 **at) {
+    index row = tile.row * PIXEL_STEP[k] - g->top, column = tile.column * PIXEL_STEP[k] - g->left;
+    const bf16 *map = maps + tile.image * g->height * g->width * g->channels;
+    place(map, g->height, g->width, g->channels, row, column, PIXELS[k], at);
 }
 
-/* One line of the points of the gradient by 2x2 outputs. */
-INLINE void gradient_points(const bf16 *const *at, index filter, int line, lanes *points) {
-    static const float above[LINE] = {1.0f, 1.0f, 1.0f, 0.0f}, below[LINE] = {0.0f, 1.0f, -1.0f, -1.0f};
+INLINE void place_results(const bf16 *maps, const geometry *g, spot tile, kind k, const bf16 **at) {
+    index row = tile.row * RESULTS[k] - g->over, column = tile.column * RESULTS[k] - g->before;
+    const bf16 *map = maps + tile.image * g->tall * g->wide * g->filters;
+    place(map, g->tall, g->wide, g->filters, row, column, RESULTS[k], at);
+}
+
+/* one + share * other, for shares of -1, 0 and 1. */
+INLINE lanes combined(lanes one, lanes other, float share) {
+    return share == 0 ? one : share > 0 ? one + other : one - other;
+}
+
+INLINE lanes combined_outputs(lanes first, lanes second, kind k, int point) {
+    if (FIRST[k][point] != 0) return combined(first, second, SECOND[k][point]);
+    return SECOND[k][point] > 0 ? second : -second;
+}
+
+INLINE void load_all(const bf16 *const *at, index channel, int count, lanes *found) {
+#pragma GCC unroll 25
+    for (int i = 0; i < count; i++) found[i] = load(at[i] + channel);
+}
+
+/* One line of points of pixels. */
+INLINE void pixel_points(const lanes *pixels, int line, kind k, lanes *points) {
+    lanes t[MOST_SIDE];
+    const lanes *one = pixels + ONE[k][line] * PIXELS[k], *other = pixels + OTHER[k][line] * PIXELS[k];
+#pragma GCC unroll 5
+    for (int j = 0; j < PIXELS[k]; j++) t[j] = combined(one[j], other[j], SHARE[k][line]);
+#pragma GCC unroll 5
+    for (int j = 0; j < ACROSS[k]; j++) points[j] = combined(t[ONE[k][j]], t[OTHER[k][j]], SHARE[k][j]);
+}
+
+/* One line of points of gradients by 2x2 outputs. */
+INLINE void gradient_points(const bf16 *const *at, index filter, int line, kind k, lanes *points) {
     lanes t[2];
 #pragma GCC unroll 2
-    for (int j = 0; j < 2; j++) t[j] = above[line] * load(at[j] + filter) + below[line] * load(at[2 + j] + filter);
-    points[0] = t[0];
-    points[1] = t[0] + t[1];
-    points[2] = t[0] - t[1];
-    points[3] = -t[1];
+    for (int j = 0; j < 2; j++) t[j] = combined_outputs(load(at[j] + filter), load(at[2 + j] + filter), k, line);
+#pragma GCC unroll 5
+    for (int j = 0; j < ACROSS[k]; j++) points[j] = combined_outputs(t[0], t[1], k, j);
 }
 
-/* y, the convolution of x with the kernel of `kernel` (POINTS blocks, filters by pairs of channels).
- * room: for each thread, `size` words; a thread takes `many` tiles at once, a multiple of ROWS. */
-void winograd_outputs(const bf16 *x, const uint32_t *kernel, bf16 *y, const convolution *c, uint32_t *room,
-                      index size, index many, int threads) {
-    index channels = c->channels, filters = c->filters, steps = channels / 2, tiles = tiles_of(c);
-#pragma omp parallel for num_threads(threads) schedule(dynamic)
-    for (index start = 0; start < tiles; start += many) {
-        index count = tiles - start < many ? tiles - start : many, rows = (count + ROWS - 1) / ROWS * ROWS;
-        uint32_t *points = room + omp_get_thread_num() * size;
-        float *sums = (float *)(points + POINTS * many * steps);
-        const bf16 *at[POINTS];
-        for (index tile = 0; tile < count; tile++) {
-            place(x, c, channels, start + tile, LINE, 1, at);
-            for (index channel = 0; channel < channels; channel += LANES)
+INLINE void results_of(const lanes *p, kind k, lanes *results) {
+    if (k == SAME) {
+        results[0] = p[0] + p[1] + p[2];
+        results[1] = p[1] - p[2] - p[3];
+    } else if (k == HALVING) {
+        results[0] = p[0] + p[1] + p[3];
+        results[1] = p[1] + p[2] + p[4];
+    } else {
+        results[0] = p[0] + p[1];
+        results[1] = p[3];
+        results[2] = p[1] + p[2];
+        results[3] = p[4];
+    }
+}
+
+/* The results of one tile for LANES filters, from sums that are `apart` floats from point to point. */
+INLINE void turn_back(const float *sums, index apart, bf16 *const *at, index filter, kind k) {
+    int across = ACROSS[k], count = RESULTS[k];
+    lanes t[MOST_SIDE][4];
+#pragma GCC unroll 5
+    for (int j = 0; j < across; j++) {
+        lanes p[MOST_SIDE];
+#pragma GCC unroll 5
+        for (int i = 0; i < across; i++) p[i] = load_floats(sums + (i * across + j) * apart);
+        results_of(p, k, t[j]);
+    }
 #pragma GCC unroll 4
-                for (int line = 0; line < LINE; line++) {
-                    lanes found[LINE];
-                    pixel_points(at, channel, line, found);
+    for (int i = 0; i < count; i++) {
+        lanes p[MOST_SIDE], results[4];
+#pragma GCC unroll 5
+        for (int j = 0; j < across; j++) p[j] = t[j][i];
+        results_of(p, k, results);
 #pragma GCC unroll 4
-                    for (int j = 0; j < LINE; j++)
-                        store((bf16 *)(points + ((line * LINE + j) * many + tile) * steps) + channel, found[j]);
-                }
+        for (int j = 0; j < count; j++)
+            if (at[i * count + j] != nothing) store(at[i * count + j] + filter, results[j]);
+    }
+}
+
+INLINE void filter_tiles(const bf16 *x, const uint32_t *kernel, bf16 *y, const geometry *g, uint32_t *points,
+                         index start, index count, index many, kind k) {
+    index channels = g->channels, filters = g->filters, steps = channels / 2;
+    index rows = (count + ROWS - 1) / ROWS * ROWS;
+    /* Arrays a power of two apart would lie in the same places of a cache. */
+    index apart = many * steps + LANES, far = many * PANEL + LANES;
+    int across = ACROSS[k], all = across * across;
+    float *sums = (float *)(points + all * apart);
+    const bf16 *at[MOST_POINTS];
+    spot here = spot_of(g, k, start);
+    for (index tile = 0; tile < count; tile++, here = next_spot(g, k, here)) {
+        place_pixels(x, g, here, k, at);
+        for (index channel = 0; channel < channels; channel += LANES) {
+            lanes pixels[MOST_POINTS];
+            load_all(at, channel, PIXELS[k] * PIXELS[k], pixels);
+#pragma GCC unroll 5
+            for (int line = 0; line < across; line++) {
+                lanes found[MOST_SIDE];
+                pixel_points(pixels, line, k, found);
+#pragma GCC unroll 5
+                for (int j = 0; j < across; j++)
+                    store((bf16 *)(points + (line * across + j) * apart + tile * steps) + channel, found[j]);
+            }
         }
-        for (index first = 0; first < filters; first += PANEL) {
-            index width = filters - first < PANEL ? filters - first : PANEL;
-            for (index point = 0; point < POINTS; point++) {
-                left a = {points + point * many * steps, steps, 1};
-                multiply(a, kernel + (point * filters + first) * steps, sums + point * many * PANEL, rows, width,
-                         PANEL, steps, steps * LANES, 0);
-            }
-            for (index tile = 0; tile < count; tile++) {
-                place(y, c, filters, start + tile, 2, 0, at);
-                for (index filter = 0; filter < width; filter += LANES) {
-                    const float *from = sums + tile * PANEL + filter;
-                    lanes t[2][LINE];
-#pragma GCC unroll 4
-                    for (int j = 0; j < LINE; j++) {
-                        lanes p[LINE];
-#pragma GCC unroll 4
-                        for (int i = 0; i < LINE; i++) p[i] = load_floats(from + (i * LINE + j) * many * PANEL);
-                        t[0][j] = p[0] + p[1] + p[2];
-                        t[1][j] = p[1] - p[2] - p[3];
-                    }
-#pragma GCC unroll 2
-                    for (int i = 0; i < 2; i++) {
-                        bf16 *one = (bf16 *)at[2 * i], *two = (bf16 *)at[2 * i + 1];
-                        if (one != nothing) store(one + first + filter, t[i][0] + t[i][1] + t[i][2]);
-                        if (two != nothing) store(two + first + filter, t[i][1] - t[i][2] - t[i][3]);
-                    }
-                }
-            }
+    }
+    for (index first = 0; first < filters; first += PANEL) {
+        index width = filters - first < PANEL ? filters - first : PANEL;
+        for (index point = 0; point < all; point++) {
+            left a = {points + point * apart, steps, 1};
+            multiply(a, kernel + (point * filters + first) * steps, sums + point * far, rows, width, PANEL,
+                     steps, steps * LANES);
+        }
+        here = spot_of(g, k, start);
+        for (index tile = 0; tile < count; tile++, here = next_spot(g, k, here)) {
+            place_results(y, g, here, k, at);
+            for (index filter = 0; filter < width; filter += LANES)
+                turn_back(sums + tile * PANEL + filter, far, (bf16 *const *)at, first + filter, k);
         }
     }
 }
 
-/* The points of the pixels of two tiles, or of the gradients by their outputs, as blocks; of `lines` lines from
- * `first` on. */
-INLINE void pair_points(const bf16 *const *one, const bf16 *const *two, index channels, index steps, int first,
-                        int lines, uint32_t *blocks, int gradients) {
-    for (int line = 0; line < lines; line++)
-        for (index channel = 0; channel < channels; channel += LANES) {
-            lanes a[LINE], b[LINE];
-            if (gradients) {
-                gradient_points(one, channel, first + line, a);
-                gradient_points(two, channel, first + line, b);
-            } else {
-                pixel_points(one, channel, first + line, a);
-                pixel_points(two, channel, first + line, b);
-            }
-#pragma GCC unroll 4
-            for (int j = 0; j < LINE; j++)
-                store_paired(blocks + ((line * LINE + j) * channels + channel) * steps, a[j], b[j]);
+/* y, the filtering of x with the points of a kernel (for each point, blocks of filters by pairs of channels).
+ * room: for each thread, `size` words; a thread takes `many` tiles at once, a multiple of ROWS. */
+void winograd_filter(const bf16 *x, const uint32_t *kernel, bf16 *y, const geometry *g, uint32_t *room, index size,
+                     index many, int which, int threads) {
+    index tiles = tiles_of(g, which);
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
+    for (index start = 0; start < tiles; start += many) {
+        index count = tiles - start < many ? tiles - start : many;
+        uint32_t *own = room + omp_get_thread_num() * size;
+        if (which == SAME) filter_tiles(x, kernel, y, g, own, start, count, many, SAME);
+        else if (which == HALVING) filter_tiles(x, kernel, y, g, own, start, count, many, HALVING);
+        else filter_tiles(x, kernel, y, g, own, start, count, many, DOUBLING);
+    }
+}
+
+/* The points of one line, those from `begin` to `end`, of two tiles' pixels or of the gradients by their outputs. */
+INLINE void pair_line(const bf16 *const *one, const bf16 *const *two, index channels, index apart, int begin, int end,
+                      uint32_t *blocks, int line, kind k, int gradients) {
+    for (index channel = 0; channel < channels; channel += LANES) {
+        lanes a[MOST_SIDE], b[MOST_SIDE];
+        if (gradients) {
+            gradient_points(one, channel, line, k, a);
+            gradient_points(two, channel, line, k, b);
+        } else {
+            lanes pixels[MOST_POINTS];
+            load_all(one, channel, PIXELS[k] * PIXELS[k], pixels);
+            pixel_points(pixels, line, k, a);
+            load_all(two, channel, PIXELS[k] * PIXELS[k], pixels);
+            pixel_points(pixels, line, k, b);
+        }
+#pragma GCC unroll 5
+        for (int j = 0; j < ACROSS[k]; j++) {
+            int point = line * ACROSS[k] + j;
+            if (point >= begin && point < end)
+                store_paired(blocks + ((point - begin) * channels + channel) / LANES * apart, a[j], b[j]);
+        }
+    }
+}
+
+/* All lines, each of which has additions of its own. */
+INLINE void pair_points(const bf16 *const *one, const bf16 *const *two, index channels, index apart, int begin, int end,
+                        uint32_t *blocks, kind k, int gradients) {
+#pragma GCC unroll 5
+    for (int line = 0; line < ACROSS[k]; line++)
+        if (line * ACROSS[k] < end && (line + 1) * ACROSS[k] > begin)
+            pair_line(one, two, channels, apart, begin, end, blocks, line, k, gradients);
+}
+
+/* The products of the points from `begin` to `end` for the tiles from `start` on, added to `sums` if they are not the
+ * `first`. */
+INLINE void sum_tiles(const bf16 *x, const bf16 *dy, float *sums, const geometry *g, uint32_t *pixels, index start,
+                      index count, index many, int first, int begin, int end, kind k) {
+    index channels = g->channels, filters = g->filters, pairs = (count + 1) / 2, apart = (many / 2 + 1) * LANES;
+    uint32_t *gradients = pixels + (end - begin) * channels / LANES * apart;
+    spot here = spot_of(g, k, start);
+    for (index step = 0; step < pairs; step++) {
+        const bf16 *one[MOST_POINTS], *two[MOST_POINTS];
+        int alone = 2 * step + 1 == count;
+        spot next = alone ? here : next_spot(g, k, here);
+        place_pixels(x, g, here, k, one);
+        place_pixels(x, g, next, k, two);
+        pair_points(one, two, channels, apart, begin, end, pixels + step * LANES, k, 0);
+        place_results(dy, g, here, k, one);
+        place_results(dy, g, next, k, two);
+        for (int output = 0; alone && output < OUTPUTS; output++) two[output] = nothing;
+        pair_points(one, two, filters, apart, begin, end, gradients + step * LANES, k, 1);
+        here = next_spot(g, k, next);
+    }
+    for (int point = 0; point < end - begin; point++)
+        for (index filter = 0; filter < filters; filter += LANES) {
+            left a = {gradients + (point * filters + filter) / LANES * apart, 1, LANES};
+            (first ? multiply : multiply_add)(a, pixels + point * channels / LANES * apart,
+                                              sums + (point * filters + filter) * channels, LANES, channels, channels,
+                                              pairs, apart);
         }
 }
 
 /* The sums over tiles of products of points, by point, filter and channel, from x and `dy`, the gradient by its
- * outputs. `sharing` threads (1, 2 or 4) each take a share of the points of the same tiles; as many such groups as
- * there are in `threads` have an array of sums each, which begin at 0. room: for each thread, `size` words; a thread
- * takes `many` tiles at once, an even number. */
-void winograd_kernel_sums(const bf16 *x, const bf16 *dy, float *sums, const convolution *c, uint32_t *room,
-                          index size, index many, int sharing, int threads) {
-    index channels = c->channels, filters = c->filters, steps = many / 2, tiles = tiles_of(c);
-    int lines = LINE / sharing;
+ * outputs. `sharing` threads each take some points of the same tiles; each group of so many threads has sums of its
+ * own, and at least one tile. room: for each thread, `size` words; a thread takes `many` tiles at once, an even number. */
+void winograd_kernel_sums(const bf16 *x, const bf16 *dy, float *sums, const geometry *g, uint32_t *room, index size,
+                          index many, int sharing, int which, int threads) {
+    int points = ACROSS[which] * ACROSS[which];
+    index tiles = tiles_of(g, which);
 #pragma omp parallel num_threads(threads)
     {
         index thread = omp_get_thread_num(), group = thread / sharing, groups = threads / sharing;
-        int line = (int)(thread % sharing) * lines;
-        index end = tiles * (group + 1) / groups;
-        float *own = sums + (group * POINTS + line * LINE) * filters * channels;
-        uint32_t *pixels = room + thread * size, *gradients = pixels + lines * LINE * channels * steps;
-        for (index start = tiles * group / groups; start < end; start += many) {
-            index count = end - start < many ? end - start : many, pairs = (count + 1) / 2;
-            for (index step = 0; step < pairs; step++) {
-                const bf16 *one[POINTS], *two[POINTS];
-                index tile = start + 2 * step, next = tile + 1;
-                place(x, c, channels, tile, LINE, 1, one);
-                place(x, c, channels, next < end ? next : tile, LINE, 1, two);
-                pair_points(one, two, channels, steps, line, lines, pixels + step * LANES, 0);
-                place(dy, c, filters, tile, 2, 0, one);
-                place(dy, c, filters, next, 2, 0, two);
-                for (int output = 0; next >= end && output < OUTPUTS; output++) two[output] = nothing;
-                pair_points(one, two, filters, steps, line, lines, gradients + step * LANES, 1);
-            }
-            for (index point = 0; point < lines * LINE; point++)
-                for (index filter = 0; filter < filters; filter += LANES) {
-                    left a = {gradients + (point * filters + filter) * steps, 1, LANES};
-                    multiply(a, pixels + point * channels * steps, own + (point * filters + filter) * channels, LANES,
-                             channels, channels, pairs, steps * LANES, 1);
-                }
+        int mine = (int)(thread % sharing), begin = points * mine / sharing, end = points * (mine + 1) / sharing;
+        index origin = tiles * group / groups, last = tiles * (group + 1) / groups;
+        float *own = sums + (group * points + begin) * g->filters * g->channels;
+        for (index start = origin; start < last; start += many) {
+            index count = last - start < many ? last - start : many;
+            uint32_t *free = room + thread * size;
+            if (which == SAME) sum_tiles(x, dy, own, g, free, start, count, many, start == origin, begin, end, SAME);
+            else sum_tiles(x, dy, own, g, free, start, count, many, start == origin, begin, end, HALVING);
         }
+    }
+}
+
+/* Points of three taps that are `apart` vectors from one another. */
+INLINE void tap_points(const lanes *taps, int apart, kind k, lanes *points) {
+    lanes first = taps[0], middle = taps[apart], last = taps[2 * apart];
+    points[0] = first;
+    if (k == SAME) {
+        points[1] = (first + middle + last) * 0.5f;
+        points[2] = (first - middle + last) * 0.5f;
+        points[3] = last;
+    } else {
+        points[1] = first + last;
+        points[2] = last;
+        points[3] = points[4] = middle;
     }
 }
 
 /* Points of a kernel from its 3x3 taps, each for LANES channels. */
-INLINE void tap_points(const lanes *taps, lanes *points) {
-    lanes t[LINE][3];
-    for (int j = 0; j < 3; j++) {
-        lanes ends = (taps[j] + taps[6 + j]) * 0.5f, middle = taps[3 + j] * 0.5f;
-        t[0][j] = taps[j];
-        t[1][j] = ends + middle;
-        t[2][j] = ends - middle;
-        t[3][j] = taps[6 + j];
-    }
-    for (int i = 0; i < LINE; i++) {
-        lanes ends = (t[i][0] + t[i][2]) * 0.5f, middle = t[i][1] * 0.5f;
-        points[i * LINE] = t[i][0];
-        points[i * LINE + 1] = ends + middle;
-        points[i * LINE + 2] = ends - middle;
-        points[i * LINE + 3] = t[i][2];
+INLINE void kernel_points(const lanes *taps, kind k, lanes *points) {
+    lanes t[3][MOST_SIDE];
+    for (int j = 0; j < 3; j++) tap_points(taps + j, 3, k, t[j]);
+    for (int i = 0; i < ACROSS[k]; i++) {
+        lanes line[3] = {t[0][i], t[1][i], t[2][i]};
+        tap_points(line, 1, k, points + i * ACROSS[k]);
     }
 }
 
-/* kernel (filters, 3, 3, channels) -> POINTS blocks, filters by pairs of channels. */
-void winograd_kernel(const float *kernel, uint32_t *points, index channels, index filters, int threads) {
+/* kernel (filters, 3, 3, channels) -> for each point, blocks of filters by pairs of channels. */
+void winograd_kernel(const float *kernel, uint32_t *points, index channels, index filters, int which, int threads) {
     index across = channels / LANES, steps = channels / 2;
+    int count = ACROSS[which] * ACROSS[which];
 #pragma omp parallel for num_threads(threads)
     for (index item = 0; item < filters / LANES * across; item++) {
         index first = item / across * LANES, channel = item % across * LANES;
-        uint32_t found[POINTS][LANES][LANES / 2];
+        uint32_t found[MOST_POINTS][LANES][LANES / 2];
         for (index filter = 0; filter < LANES; filter++) {
-            lanes taps[TAPS], turned[POINTS];
+            lanes taps[TAPS], turned[MOST_POINTS];
             for (int tap = 0; tap < TAPS; tap++)
                 taps[tap] = load_floats(kernel + ((first + filter) * TAPS + tap) * channels + channel);
-            tap_points(taps, turned);
-            for (int point = 0; point < POINTS; point++) store((bf16 *)found[point][filter], turned[point]);
+            if (which == SAME) kernel_points(taps, SAME, turned);
+            else kernel_points(taps, HALVING, turned);
+            for (int point = 0; point < count; point++) store((bf16 *)found[point][filter], turned[point]);
         }
-        for (index point = 0; point < POINTS; point++) {
+        for (int point = 0; point < count; point++) {
             uint32_t *to = points + (point * filters + first) * steps + channel / 2 * LANES;
             for (index pair = 0; pair < LANES / 2; pair++)
                 for (index filter = 0; filter < LANES; filter++) to[pair * LANES + filter] = found[point][filter][pair];
@@ -337,50 +371,70 @@ void winograd_kernel(const float *kernel, uint32_t *points, index channels, inde
     }
 }
 
-/* The same for the gradient by the maps: taps in reverse, channels by pairs of filters. */
-void winograd_kernel_reversed(const float *kernel, uint32_t *points, index channels, index filters, int threads) {
+/* The same for the gradient by the maps: taps in reverse, blocks of channels by pairs of filters. */
+void winograd_kernel_reversed(const float *kernel, uint32_t *points, index channels, index filters, int which,
+                              int threads) {
     index steps = filters / 2;
+    int count = ACROSS[which] * ACROSS[which];
 #pragma omp parallel for num_threads(threads)
     for (index pair = 0; pair < steps; pair++)
         for (index channel = 0; channel < channels; channel += LANES) {
-            lanes found[2][POINTS];
-            for (int which = 0; which < 2; which++) {
+            lanes found[2][MOST_POINTS];
+            for (int one = 0; one < 2; one++) {
                 lanes taps[TAPS];
                 for (int tap = 0; tap < TAPS; tap++)
-                    taps[TAPS - 1 - tap] =
-                        load_floats(kernel + ((2 * pair + which) * TAPS + tap) * channels + channel);
-                tap_points(taps, found[which]);
+                    taps[TAPS - 1 - tap] = load_floats(kernel + ((2 * pair + one) * TAPS + tap) * channels + channel);
+                if (which == SAME) kernel_points(taps, SAME, found[one]);
+                else kernel_points(taps, HALVING, found[one]);
             }
-            for (index point = 0; point < POINTS; point++)
+            for (int point = 0; point < count; point++)
                 store_paired(points + (point * channels + channel) * steps + pair * LANES, found[0][point],
                              found[1][point]);
         }
 }
 
+/* The gradient by three taps from that by their points. */
+INLINE void taps_of(const lanes *p, kind k, lanes *taps) {
+    if (k == SAME) {
+        lanes both = (p[1] + p[2]) * 0.5f;
+        taps[0] = p[0] + both;
+        taps[1] = (p[1] - p[2]) * 0.5f;
+        taps[2] = both + p[3];
+    } else {
+        taps[0] = p[0] + p[1];
+        taps[1] = p[3] + p[4];
+        taps[2] = p[1] + p[2];
+    }
+}
+
+INLINE void kernel_taps(const lanes *points, kind k, lanes *taps) {
+    lanes t[MOST_SIDE][3];
+    for (int i = 0; i < ACROSS[k]; i++) taps_of(points + i * ACROSS[k], k, t[i]);
+    for (int j = 0; j < 3; j++) {
+        lanes column[MOST_SIDE], found[3];
+        for (int i = 0; i < ACROSS[k]; i++) column[i] = t[i][j];
+        taps_of(column, k, found);
+        for (int i = 0; i < 3; i++) taps[i * 3 + j] = found[i];
+    }
+}
+
 /* The gradient by the kernel (filters, 3, 3, channels) from the sums of `winograd_kernel_sums`, of all groups. */
 void winograd_kernel_gradient(const float *sums, index groups, float *gradient, index channels, index filters,
-                              int threads) {
+                              int which, int threads) {
+    int count = ACROSS[which] * ACROSS[which];
 #pragma omp parallel for num_threads(threads)
     for (index filter = 0; filter < filters; filter++)
         for (index channel = 0; channel < channels; channel += LANES) {
-            lanes points[POINTS], t[3][LINE];
-            for (int point = 0; point < POINTS; point++) {
+            lanes points[MOST_POINTS], taps[TAPS];
+            for (int point = 0; point < count; point++) {
                 const float *from = sums + (point * filters + filter) * channels + channel;
                 points[point] = load_floats(from);
                 for (index group = 1; group < groups; group++)
-                    points[point] += load_floats(from + group * POINTS * filters * channels);
+                    points[point] += load_floats(from + group * count * filters * channels);
             }
-            for (int j = 0; j < LINE; j++) {
-                lanes one = points[LINE + j], two = points[2 * LINE + j];
-                t[0][j] = points[j] + (one + two) * 0.5f;
-                t[1][j] = (one - two) * 0.5f;
-                t[2][j] = (one + two) * 0.5f + points[3 * LINE + j];
-            }
-            for (int i = 0; i < 3; i++) {
-                lanes taps[3] = {t[i][0] + (t[i][1] + t[i][2]) * 0.5f, (t[i][1] - t[i][2]) * 0.5f,
-                                 (t[i][1] + t[i][2]) * 0.5f + t[i][3]};
-                float *to = gradient + (filter * TAPS + i * 3) * channels + channel;
-                for (int j = 0; j < 3; j++) memcpy(to + j * channels, &taps[j], sizeof taps[j]);
-            }
+            if (which == SAME) kernel_taps(points, SAME, taps);
+            else kernel_taps(points, HALVING, taps);
+            for (int tap = 0; tap < TAPS; tap++)
+                memcpy(gradient + (filter * TAPS + tap) * channels + channel, &taps[tap], sizeof taps[tap]);
         }
 }

@@ -1,6 +1,7 @@
-"""3x3 convolutions at stride 1 by Winograd's minimal filtering: 16 multiplications for 4 outputs, not 36.
+"""3x3 convolutions with fewer multiplications: Winograd's minimal filtering.
 
-Worth it where multiplications are what a convolution waits for: on processors that multiply bf16 in vector
+A tile of 2x2 outputs takes 16 multiplications at stride 1 and 25 at stride 2, where the convolution itself
+takes 36. Worth it where they are what a convolution waits for: on processors that multiply bf16 in vector
 registers. Errors are about twice those of bf16. `winograd.c` says how.
 Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks", arXiv 1509.09308.
 """
@@ -8,20 +9,24 @@ Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks"
 import ctypes
 import math
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from toynet.core.environment import flags
 from toynet.kernels.build import library, pointers
+from toynet.kernels.windows import Windows
 
 LANES = 16
 """Channels and filters must be multiples of it."""
 
-_POINTS, _PANEL, _ROWS = 16, 96, 8
-_MOST_TILES, _TILE_CHANNELS, _PAIR_CHANNELS = 96, 12_288, 131_072
-"""Tiles that a thread takes at once: what fits its caches, found by timing."""
+SIDE = 3
+"""Of the kernel."""
+
+_PANEL, _ROWS = 96, 8
+_MOST_TILES, _TILE_NUMBERS, _PAIR_NUMBERS = 96, 196_608, 2_097_152
+"""What a thread takes at once, as fits its caches: tiles, and numbers in their points. Found by timing."""
 
 
 @cache
@@ -35,88 +40,128 @@ def takes(channels: int, filters: int) -> bool:
     return channels % LANES == filters % LANES == 0
 
 
-def convolve(maps: Tensor, kernel: Tensor) -> Tensor:
-    """The convolution, padded by one pixel, of bf16 `maps` (N, C, H, W) in channels-last order with `kernel`
-    (K, C, 3, 3): (N, K, H, W)."""
-    result: Tensor = _Convolution.apply(maps, kernel)  # type: ignore[no-untyped-call]
+def convolve(maps: Tensor, kernel: Tensor, windows: Windows) -> Tensor:
+    """The convolution of bf16 `maps` (N, C, H, W) in channels-last order with `kernel` (K, C, 3, 3), over
+    `windows` of stride 1 or 2: (N, K, tall, wide)."""
+    result: Tensor = _Convolution.apply(maps, kernel, windows)  # type: ignore[no-untyped-call]
     return result
 
 
-class _Shape(ctypes.Structure):
-    _fields_ = tuple((name, ctypes.c_int64) for name in ("images", "height", "width", "channels", "filters"))
+class _Kind(NamedTuple):
+    """One of the filterings of `winograd.c`."""
+
+    number: int
+    points: int
+    results: int
+    """Pixels of a tile of them across."""
+
+
+_SAME, _HALVING, _DOUBLING = _Kind(0, 16, 2), _Kind(1, 25, 2), _Kind(2, 25, 4)
+
+
+class _Geometry(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_int64)
+        for name in (
+            *("images", "height", "width", "channels", "tall", "wide", "filters"),
+            *("top", "left", "over", "before"),
+        )
+    )
+
+    def tiles(self, kind: _Kind) -> int:
+        rows, columns = (
+            -(-side // kind.results) for side in (self.tall + self.over, self.wide + self.before)
+        )
+        return int(self.images * rows * columns)
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, kernel: Tensor) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows) -> Tensor:
         ctx.save_for_backward(maps, kernel)
-        return _outputs(maps, _points("winograd_kernel", kernel), len(kernel))
+        images, channels, *given = maps.shape
+        wanted, margins = (windows.tall, windows.wide), (windows.top, windows.left)
+        ctx.geometry = _Geometry(images, *given, channels, *wanted, len(kernel), *margins)
+        ctx.kind = _SAME if windows.stride == 1 else _HALVING
+        return _filter(maps, _points("winograd_kernel", kernel, ctx.kind), ctx.geometry, ctx.kind)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         maps, kernel = ctx.saved_tensors
+        kind, g = ctx.kind, ctx.geometry
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         by_maps = by_kernel = None
         if ctx.needs_input_grad[0]:
-            by_maps = _outputs(gradient, _points("winograd_kernel_reversed", kernel), maps.shape[1])
+            back = _Geometry(g.images, g.tall, g.wide, g.filters, g.height, g.width, g.channels, 1, 1)
+            if kind is _HALVING:
+                back.over, back.before = g.top, g.left
+            points = _points("winograd_kernel_reversed", kernel, kind)
+            by_maps = _filter(gradient, points, back, _SAME if kind is _SAME else _DOUBLING)
         if ctx.needs_input_grad[1]:
-            by_kernel = _kernel_gradient(maps, gradient).to(kernel.dtype)
-        return by_maps, by_kernel
+            by_kernel = _kernel_gradient(maps, gradient, g, kind).to(kernel.dtype)
+        return by_maps, by_kernel, None
 
 
-def _outputs(maps: Tensor, points: Tensor, filters: int) -> Tensor:
-    images, channels, height, width = maps.shape
-    shape, threads = _Shape(images, height, width, channels, filters), torch.get_num_threads()
-    result = torch.empty(
-        (images, filters, height, width), dtype=maps.dtype, memory_format=torch.channels_last
-    )
-    share = -(-_tiles(shape) // threads)
-    many = _rounded_up(min(share, _MOST_TILES, max(16, _TILE_CHANNELS // channels)), _ROWS)
-    size = _POINTS * many * (channels // 2 + _PANEL)
+def _filter(maps: Tensor, points: Tensor, geometry: _Geometry, kind: _Kind) -> Tensor:
+    """What the maps give with the points of a kernel."""
+    threads, channels = torch.get_num_threads(), geometry.channels
+    shape = geometry.images, geometry.filters, geometry.tall, geometry.wide
+    result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
+    share = -(-geometry.tiles(kind) // threads)
+    many = min(share, _MOST_TILES, max(_ROWS, _TILE_NUMBERS // (kind.points * channels)))
+    many = _rounded_up(many, _ROWS)
+    size = kind.points * (many * (channels // 2 + _PANEL) + 2 * LANES)
     room = torch.empty(threads, size, dtype=torch.int32)
-    library().winograd_outputs(
-        *pointers(maps, points, result), ctypes.byref(shape), *pointers(room), *_integers(size, many), threads
+    library().winograd_filter(
+        *pointers(maps, points, result),
+        ctypes.byref(geometry),
+        *pointers(room),
+        *_integers(size, many),
+        kind.number,
+        threads,
     )
     return result
 
 
-def _kernel_gradient(maps: Tensor, gradient: Tensor) -> Tensor:
+def _kernel_gradient(maps: Tensor, gradient: Tensor, geometry: _Geometry, kind: _Kind) -> Tensor:
     """In fp32: (K, C, 3, 3)."""
-    images, channels, height, width = maps.shape
-    filters, threads = gradient.shape[1], torch.get_num_threads()
-    shape, sharing = _Shape(images, height, width, channels, filters), math.gcd(threads, 4)
-    groups = threads // sharing
-    share = -(-_tiles(shape) // groups)
-    many = _rounded_up(min(share, max(32, _PAIR_CHANNELS // (channels + filters))), 2)
-    size = _POINTS // sharing * (many // 2) * (channels + filters)
+    channels, filters, tiles = geometry.channels, geometry.filters, geometry.tiles(kind)
+    sharing = math.gcd(torch.get_num_threads(), 4)
+    groups = min(torch.get_num_threads() // sharing, tiles)
+    most_points, share, threads = -(-kind.points // sharing), -(-tiles // groups), groups * sharing
+    many = _rounded_up(min(share, max(32, _PAIR_NUMBERS // (kind.points * (channels + filters)))), 2)
+    size = most_points * (many // 2 + 1) * (channels + filters)
     room = torch.empty(threads, size, dtype=torch.int32)
-    sums = torch.zeros(groups, _POINTS, filters, channels)
+    sums = torch.empty(groups, kind.points, filters, channels)
     library().winograd_kernel_sums(
         *pointers(maps, gradient, sums),
-        ctypes.byref(shape),
+        ctypes.byref(geometry),
         *pointers(room),
         *_integers(size, many),
         sharing,
+        kind.number,
         threads,
     )
-    result = torch.empty((filters, channels, 3, 3), memory_format=torch.channels_last)
+    result = torch.empty((filters, channels, SIDE, SIDE), memory_format=torch.channels_last)
     library().winograd_kernel_gradient(
-        *pointers(sums), *_integers(groups), *pointers(result), *_integers(channels, filters), threads
+        *pointers(sums),
+        *_integers(groups),
+        *pointers(result),
+        *_integers(channels, filters),
+        kind.number,
+        threads,
     )
     return result
 
 
-def _points(name: str, kernel: Tensor) -> Tensor:
-    """The kernel's points, by the function `name`, as that arranges them."""
+def _points(name: str, kernel: Tensor, kind: _Kind) -> Tensor:
+    """The kernel's points, as the function `name` arranges them."""
     filters, channels = kernel.shape[:2]
     taps = kernel.detach().float().contiguous(memory_format=torch.channels_last)
-    points = torch.empty(_POINTS * filters * channels // 2, dtype=torch.int32)
-    getattr(library(), name)(*pointers(taps, points), *_integers(channels, filters), torch.get_num_threads())
+    points = torch.empty(kind.points * filters * channels // 2, dtype=torch.int32)
+    sizes = _integers(channels, filters)
+    getattr(library(), name)(*pointers(taps, points), *sizes, kind.number, torch.get_num_threads())
     return points
-
-
-def _tiles(shape: _Shape) -> int:
-    return int(shape.images * -(-shape.height // 2) * -(-shape.width // 2))
 
 
 def _rounded_up(count: int, step: int) -> int:

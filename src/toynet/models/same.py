@@ -26,8 +26,8 @@ LARGEST_PRODUCT = {1: 16, 2: 64}
 LARGEST_WEIGHT_PRODUCT, FEWEST_WEIGHT_CHANNELS = 64, 128
 """At stride 1, the most outputs and the fewest channels for the gradient by the kernel alone."""
 
-FEWEST_WINOGRAD_CHANNELS = 32
-"""Of maps or outputs. With fewer, turning tiles into points costs more than multiplications."""
+FEWEST_WINOGRAD_CHANNELS, FEWEST_TILES = 32, 64
+"""Of maps or outputs, and tiles of a batch: with fewer, additions cost more than multiplications."""
 
 
 class SameConv(nn.Conv2d):
@@ -46,9 +46,9 @@ class SameConv(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if self.compiled and self.training and takes(input):
             windows = self.windows(input)
-            way = choose_way(windows, self.in_channels, self.out_channels)
+            way = choose_way(windows, len(input), self.in_channels, self.out_channels)
             if way == "winograd":
-                return winograd.convolve(input, self.weight)
+                return winograd.convolve(input, self.weight, windows)
             if way != "library":
                 kernel = self.weight.to(input.dtype)
                 result: Tensor = _Convolution.apply(input, kernel, windows, way)  # type: ignore[no-untyped-call]
@@ -72,13 +72,15 @@ class SameConv(nn.Conv2d):
         return Windows(tall, wide, side=self.kernel_size[0], stride=stride, top=top, left=left)
 
 
-def choose_way(windows: Windows, channels: int, filters: int) -> Way:
-    """The fastest way to a convolution of these windows over maps of `channels`, as measured."""
+def choose_way(windows: Windows, images: int, channels: int, filters: int) -> Way:
+    """The fastest way to a convolution of these windows over `images` maps of `channels`, as measured."""
     outputs = windows.tall * windows.wide
     if windows.side == 1:
         return "library" if windows.stride == 1 else "product"
-    if windows.stride == 1 and winograd.takes(channels, filters) and winograd.pays():
-        return "winograd" if min(channels, filters) >= FEWEST_WINOGRAD_CHANNELS else "library"
+    tiles = images * -(-windows.tall // 2) * -(-windows.wide // 2)
+    wide_enough = max(channels, filters) >= FEWEST_WINOGRAD_CHANNELS and winograd.takes(channels, filters)
+    if wide_enough and tiles >= FEWEST_TILES and winograd.pays():
+        return "winograd"
     if outputs <= LARGEST_PRODUCT[windows.stride]:
         return "product"
     few = windows.stride == 1 and outputs <= LARGEST_WEIGHT_PRODUCT
