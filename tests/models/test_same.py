@@ -84,6 +84,23 @@ def test_other_passes_are_left_to_the_library(case: str, monkeypatch: pytest.Mon
 
 
 @needs_kernels
+@pytest.mark.parametrize(("fast", "passes"), [(True, 1), (False, 0)])
+def test_evaluation_takes_fewer_multiplications_too(fast, passes, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "pays", lambda: fast)
+    seen = []
+    convolve = winograd.convolve
+    monkeypatch.setattr(winograd, "convolve", lambda *given: seen.append(given) or convolve(*given))
+    layer = SameConv(32, 32).eval()
+    maps = draw(4, 32, 8, 8)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        direct = layer(maps)
+        layer.compiled = True
+        found = layer(maps)
+    assert len(seen) == passes
+    assert float((found - direct).float().norm() / direct.float().norm()) < 8e-3
+
+
+@needs_kernels
 def test_frozen_maps_or_weight_need_no_gradient(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(winograd, "pays", lambda: True)
     for channels, filters, side in ((8, 8, 4), (128, 8, 8), (32, 32, 8)):
