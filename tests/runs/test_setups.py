@@ -150,7 +150,7 @@ def test_torchs_own_number_of_threads_is_the_last_resort():
     assert choose(fp32).setup.threads == torch.get_num_threads()
 
 
-def test_the_key_tells_apart_what_takes_other_time():
+def test_the_key_tells_apart_what_takes_other_time(monkeypatch: pytest.MonkeyPatch):
     base = setups.memory_key(recipe(), CARD)
     for key, value in {
         "model.widths": [8, 8, 8, 8],
@@ -166,6 +166,8 @@ def test_the_key_tells_apart_what_takes_other_time():
         "train.threads": 3,
     }.items():
         assert setups.memory_key(recipe(**{key: value}), CARD) == base
+    monkeypatch.setattr(setups, "sources", lambda: "other kernels")
+    assert setups.memory_key(recipe(), CARD) != base
 
 
 def test_dropout_of_maps_keeps_its_memory_order_and_its_draws():

@@ -49,7 +49,7 @@ def code_fingerprint() -> str:
     """ToyNet's version and a digest of its sources: equal where two machines would do the same."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted([*package.rglob("*.py"), *package.rglob("*.c")]):
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.[ch]")]):
         digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes())
     return f"toynet {_version('toynet-lab')} (sources {digest.hexdigest()[:8]})"
 

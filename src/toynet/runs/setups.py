@@ -15,7 +15,7 @@ from toynet.core import places
 from toynet.core.environment import busy_warning, fingerprint, usable_cores
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
-from toynet.kernels.build import obstacle
+from toynet.kernels.build import obstacle, sources
 from toynet.models import catalog
 from toynet.models.cost import FLOP_PER_MAC, PASSES, cost
 from toynet.runs import subject, weights
@@ -175,4 +175,4 @@ def memory_key(recipe: Recipe, card: DataCard) -> str:
     where = torch.cuda.get_device_name() if device == "cuda" else f"{device}, {usable_cores()} cores"
     model = catalog.resolve(recipe.model).model_dump_json(exclude=_NO_WORK)
     size = recipe.train.micro_batch or recipe.train.batch_size
-    return f"{fingerprint()} | {where} | {model} | {size}x{card.image_shape}"
+    return f"{fingerprint()} | {where} | kernels {sources()} | {model} | {size}x{card.image_shape}"

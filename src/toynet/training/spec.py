@@ -157,8 +157,8 @@ class TrainSpec(Settings):
     """`bf16`: autocast with fp32 weights. `auto`: whichever a timing on this machine finds faster."""
 
     kernels: Literal["auto", "direct", "compiled"] = "auto"
-    """`direct`: torch's own. `compiled`: what surrounds convolutions, and those of small maps, by functions
-    compiled on this machine; needs bf16 and channels_last. `auto`: whichever is faster."""
+    """`direct`: torch's own. `compiled`: convolutions and what surrounds them by functions compiled on this
+    machine, where those are faster; needs bf16 and channels_last. `auto`: whichever is faster."""
 
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
     """Order of images and kernels in memory. `auto`: what `bench` found faster, else channels_last."""
