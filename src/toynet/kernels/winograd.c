@@ -306,16 +306,15 @@ INLINE void sum_tiles(const bf16 *x, const bf16 *dy, float *sums, const geometry
 void winograd_kernel_sums(const bf16 *x, const bf16 *dy, float *sums, const geometry *g, uint32_t *room, index size,
                           index many, int sharing, int which, int threads) {
     int points = ACROSS[which] * ACROSS[which];
-    index tiles = tiles_of(g, which);
-#pragma omp parallel num_threads(threads)
-    {
-        index thread = omp_get_thread_num(), group = thread / sharing, groups = threads / sharing;
-        int mine = (int)(thread % sharing), begin = points * mine / sharing, end = points * (mine + 1) / sharing;
-        index origin = tiles * group / groups, last = tiles * (group + 1) / groups;
+    index tiles = tiles_of(g, which), groups = threads / sharing;
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (index share = 0; share < threads; share++) { /* not by thread: there may be fewer than asked for */
+        index group = share / sharing, origin = tiles * group / groups, last = tiles * (group + 1) / groups;
+        int mine = (int)(share % sharing), begin = points * mine / sharing, end = points * (mine + 1) / sharing;
         float *own = sums + (group * points + begin) * g->filters * g->channels;
         for (index start = origin; start < last; start += many) {
             index count = last - start < many ? last - start : many;
-            uint32_t *free = room + thread * size;
+            uint32_t *free = room + share * size;
             if (which == SAME) sum_tiles(x, dy, own, g, free, start, count, many, start == origin, begin, end, SAME);
             else sum_tiles(x, dy, own, g, free, start, count, many, start == origin, begin, end, HALVING);
         }
