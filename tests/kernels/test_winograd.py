@@ -86,6 +86,14 @@ def test_it_is_the_convolution_and_its_gradients(shape, stride: int):
     assert found[0].is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("sums", [1, 1 << 26])
+def test_large_kernels_are_left_to_fewer_threads(sums: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "_MOST_SUMS", sums)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    given = draw(3, 32, 16, 6, 6, 1)
+    assert error(passes(*given, 1, ours=True)[2], exact(given, 1)[2]) < 6e-3
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_errors_are_about_twice_those_of_bf16(stride: int):
     maps, kernel, gradient = given = draw(32, 128, 128, 8, 8, stride)
@@ -132,6 +140,8 @@ def test_counts_that_are_no_multiples_are_not_taken():
     assert winograd.takes(16, 240)
     assert not winograd.takes(24, 64)
     assert not winograd.takes(64, 10)
+    assert winograd.takes(4096, 4096)
+    assert not winograd.takes(32, 4112)
 
 
 def test_processors_without_the_instruction_compute_the_same(tmp_path: Path):

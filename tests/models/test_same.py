@@ -101,6 +101,41 @@ def test_evaluation_takes_fewer_multiplications_too(fast, passes, monkeypatch: p
 
 
 @needs_kernels
+@pytest.mark.parametrize("training", [True, False])
+def test_maps_of_another_number_of_channels_are_refused_as_by_torch(
+    training: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(winograd, "pays", lambda: True)
+    layer = SameConv(64, 32).train(training)
+    layer.compiled = True
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="channels"):
+        layer(draw(8, 32, 8, 8))
+
+
+@needs_kernels
+def test_evaluation_of_an_image_does_not_depend_on_its_company(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "pays", lambda: True)
+    layer = SameConv(64, 64).eval()
+    layer.compiled = True
+    maps = draw(16, 64, 8, 8)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(layer(maps)[:1], layer(maps[:1]))
+
+
+@needs_kernels
+@pytest.mark.parametrize("side", [4, 8])
+def test_a_gradient_of_a_gradient_is_refused(side: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "pays", lambda: side == 8)
+    layer = SameConv(32, 32)
+    layer.compiled = True
+    maps = draw(8, 32, side, side).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (slope,) = torch.autograd.grad(layer(maps).square().sum(), maps, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.square().sum().backward()
+
+
+@needs_kernels
 def test_frozen_maps_or_weight_need_no_gradient(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(winograd, "pays", lambda: True)
     for channels, filters, side in ((8, 8, 4), (128, 8, 8), (32, 32, 8)):

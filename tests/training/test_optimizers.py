@@ -78,13 +78,16 @@ def test_sgd_is_keras(nesterov: bool):
     agree(spec, keras.optimizers.SGD(1e-2, momentum=0.9, nesterov=nesterov))
 
 
+@pytest.mark.parametrize("steps", [3, 5])
 @pytest.mark.parametrize("shape", [(16, 8), (8, 16), (8, 3, 3, 3)])
-def test_muon_is_torchs_on_the_flattened_kernel(shape: tuple[int, ...]):
+def test_muon_is_torchs_on_the_flattened_kernel(shape: tuple[int, ...], steps: int):
     start = torch.from_numpy(GENERATOR.normal(size=shape).astype(np.float32))
     gradients = [torch.from_numpy(GENERATOR.normal(size=shape).astype(np.float32)) for _ in range(10)]
     mine, matrix = nn.Parameter(start.clone()), nn.Parameter(start.flatten(1).clone())
-    muon = optimizers.Muon([mine], 0.02, 0.9, nesterov=True, weight_decay=0.1)
-    torchs = torch.optim.Muon([matrix], lr=0.02, momentum=0.9, nesterov=True, weight_decay=0.1)
+    muon = optimizers.Muon([mine], 0.02, 0.9, nesterov=True, weight_decay=0.1, ns_steps=steps)
+    torchs = torch.optim.Muon(
+        [matrix], lr=0.02, momentum=0.9, nesterov=True, weight_decay=0.1, ns_steps=steps
+    )
     for gradient in gradients:
         mine.grad, matrix.grad = gradient, gradient.flatten(1)
         muon.step()
@@ -96,7 +99,8 @@ def test_muon_takes_hidden_convolutions_and_adam_the_rest():
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(4, 2)
     )
-    muon, adam = optimizers.build(model, OptimSpec(name="muon", lr=0.02, aux_lr=0.003))
+    muon, adam = optimizers.build(model, OptimSpec(name="muon", lr=0.02, aux_lr=0.003, ns_steps=3))
+    assert muon.defaults["ns_steps"] == 3
     assert [p is model[2].weight for p in muon.param_groups[0]["params"]] == [True]
     moved = sum(len(group["params"]) for optimizer in (muon, adam) for group in optimizer.param_groups)
     assert moved == len(list(model.parameters()))
@@ -113,7 +117,7 @@ def test_unit_rows_make_the_rate_a_relative_one():
     muon = optimizers.Muon([weight], 0.1, 0.0, nesterov=False, weight_decay=0.0, unit_rows=True)
     weight.grad = torch.randn_like(weight)
     muon.step()
-    expected = direction - 0.1 * optimizers.orthogonalise(weight.grad.flatten(1))
+    expected = direction - 0.1 * optimizers.orthogonalise(weight.grad.flatten(1), 5)
     torch.testing.assert_close(weight.detach().flatten(1), expected)
 
 

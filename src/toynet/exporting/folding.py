@@ -47,8 +47,9 @@ def fold(model: nn.Module) -> Folded:
     plain = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     before = _norms(plain)
     for part in plain.modules():
-        if isinstance(part, Chain):
+        if isinstance(part, Chain | SameConv):
             part.compiled = False
+        if isinstance(part, Chain):
             _fold_chain(part)
     kept = _norms(plain)
     return Folded(plain, before - kept, kept)

@@ -38,7 +38,7 @@ class CannotBuild(Exception):
 
 
 def library() -> ctypes.CDLL:
-    """The compiled functions; takes about a second the first time on a machine.
+    """The compiled functions; takes two or three seconds the first time on a machine.
 
     Raises `CannotBuild` where they cannot be had.
     """

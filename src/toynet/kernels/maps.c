@@ -5,7 +5,7 @@
  * in blocks of float and added up in double, one partial sum per thread in the threads' order: the result
  * depends on the number of threads, not on their timing.
  *
- * Plain C without headers of torch: compiled in about a second, called through ctypes. See kernels/build.py.
+ * Plain C without headers of torch: compiled at first use, called through ctypes. See kernels/build.py.
  */
 #include <math.h>
 

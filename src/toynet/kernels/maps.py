@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from toynet.kernels.build import library, pointers
 
@@ -102,6 +103,7 @@ class _NormAct(torch.autograd.Function):
         return result, maps.view_as(maps)
 
     @staticmethod
+    @once_differentiable
     def backward(
         ctx: Any, *gradients: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
@@ -157,6 +159,7 @@ class _MaxPool(torch.autograd.Function):
         return result
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (place,) = ctx.saved_tensors
         images, channels, height, width = ctx.shape

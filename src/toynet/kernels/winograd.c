@@ -84,8 +84,8 @@ INLINE spot next_spot(const geometry *g, kind k, spot at) {
 /* Where side x side places lie of which the first is at (row, column); `nothing` outside the map. */
 INLINE void place(const bf16 *map, index height, index width, index channels, index row, index column, int side,
                   const bf16 **at) {
-    const bf16 *first = map + (row * width + column) * channels;
     if (row >= 0 && column >= 0 && row + side <= height && column + side <= width) {
+        const bf16 *first = map + (row * width + column) * channels;
         for (int down = 0; down < side; down++, first += width * channels)
             for (int along = 0; along < side; along++) at[down * side + along] = first + along * channels;
         return;

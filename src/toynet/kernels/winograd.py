@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from toynet.core.environment import flags
 from toynet.kernels.build import library, pointers
+from toynet.kernels.maps import MOST_CHANNELS
 from toynet.kernels.windows import Windows
 
 LANES = 16
@@ -28,6 +30,9 @@ _PANEL, _ROWS = 96, 8
 _MOST_TILES, _TILE_NUMBERS, _PAIR_NUMBERS = 96, 196_608, 2_097_152
 """What a thread takes at once, as fits its caches: tiles, and numbers in their points. Found by timing."""
 
+_MOST_SUMS = 1 << 26
+"""Numbers in the sums of all groups of threads, 256 MiB; with very large kernels fewer threads work."""
+
 
 @cache
 def pays() -> bool:
@@ -37,7 +42,7 @@ def pays() -> bool:
 
 def takes(channels: int, filters: int) -> bool:
     """Whether there is a way for so many of both."""
-    return channels % LANES == filters % LANES == 0
+    return channels % LANES == filters % LANES == 0 and max(channels, filters) <= MOST_CHANNELS
 
 
 def convolve(maps: Tensor, kernel: Tensor, windows: Windows) -> Tensor:
@@ -86,6 +91,7 @@ class _Convolution(torch.autograd.Function):
         return _filter(maps, _points("winograd_kernel", kernel, ctx.kind), ctx.geometry, ctx.kind)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         maps, kernel = ctx.saved_tensors
         kind, g = ctx.kind, ctx.geometry
@@ -127,7 +133,8 @@ def _kernel_gradient(maps: Tensor, gradient: Tensor, geometry: _Geometry, kind: 
     """In fp32: (K, C, 3, 3)."""
     channels, filters, tiles = geometry.channels, geometry.filters, geometry.tiles(kind)
     sharing = math.gcd(torch.get_num_threads(), 4)
-    groups = min(torch.get_num_threads() // sharing, tiles)
+    most_groups = max(1, _MOST_SUMS // (kind.points * channels * filters))
+    groups = min(torch.get_num_threads() // sharing, tiles, most_groups)
     most_points, share, threads = -(-kind.points // sharing), -(-tiles // groups), groups * sharing
     many = _rounded_up(min(share, max(32, _PAIR_NUMBERS // (kind.points * (channels + filters)))), 2)
     size = most_points * (many // 2 + 1) * (channels + filters)

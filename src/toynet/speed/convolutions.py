@@ -20,7 +20,8 @@ _FEWEST, _MOST = 2, 5
 def convolution_rate(recipe: Recipe, card: DataCard, seconds: float) -> float:
     """GFLOP/s of all convolutions, forward and backward, each on the maps it meets in a training step.
 
-    Counted is what is done: the first layer needs no gradient by its images, a frozen one none by its weight.
+    Counted is what is wanted: the first layer needs no gradient by its images, a frozen one none by weight.
+    Winograd's filtering does with less.
     """
     setup, where = stated(recipe.train), device()
     model = subject.build_model(recipe, card).to(where)

@@ -52,6 +52,9 @@ class OptimSpec(Settings):
     """muon only: before each step every kernel is rescaled to the norm of orthonormal rows, so that the rate
     is a relative one; weight decay has no effect on it then."""
 
+    ns_steps: Annotated[int, Field(ge=1, le=10)] = 5
+    """muon only: Newton-Schulz iterations. Fewer leave directions that hardly show in the gradient small."""
+
     aux_lr: Positive = 1e-3
     """muon only: AdamW's rate for what Muon does not take (first and last layer, batch norm, biases)."""
 
