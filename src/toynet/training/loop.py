@@ -145,9 +145,8 @@ def forward_backward(
     The batch passes in pieces of `micro_batch` images, each weighted by its share. Where these images are
     only a rank's `share` of the batch, so are gradient, loss and number.
     """
-    found: list[
-        Tensor
-    ] = []  # of each piece its loss and number correct, read once: a GPU waits for its reader
+    # Of each piece its loss and number correct, read once: a GPU waits for its reader.
+    found: list[Tensor] = []
     whole, reach = (share.whole, share.reach) if share else (len(images), len(images))
     size = micro_batch or max(reach, 1)
     images = images.contiguous(memory_format=setup.layout)
