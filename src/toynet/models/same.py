@@ -27,8 +27,11 @@ LARGEST_PRODUCT = {1: 16, 2: 64}
 LARGEST_WEIGHT_PRODUCT, FEWEST_WEIGHT_CHANNELS = 64, 128
 """At stride 1, the most outputs and the fewest channels for the gradient by the kernel alone."""
 
-FEWEST_WINOGRAD_CHANNELS, FEWEST_TILES = 32, 64
-"""Of maps or outputs, and tiles of a batch: with fewer, additions cost more than multiplications."""
+FEWEST_WINOGRAD_CHANNELS = 32
+"""Of maps or outputs: with fewer, additions cost more than multiplications."""
+
+FEWEST_TILES = {1: 64, 2: 256}
+"""By stride, of a batch, for Winograd's filtering: with fewer, the kernels are most of the work."""
 
 
 class SameConv(nn.Conv2d):
@@ -48,7 +51,7 @@ class SameConv(nn.Conv2d):
         if self.compiled and takes(input) and input.shape[1] == self.in_channels:
             windows = self.windows(input)
             # In evaluation an image's outputs shall not depend on how many come with it.
-            images = len(input) if self.training else FEWEST_TILES
+            images = len(input) if self.training else max(FEWEST_TILES.values())
             way = choose_way(windows, images, self.in_channels, self.out_channels)
             if way == "winograd":
                 return winograd.convolve(input, self.weight, windows)
@@ -82,7 +85,7 @@ def choose_way(windows: Windows, images: int, channels: int, filters: int) -> Wa
         return "library" if windows.stride == 1 else "product"
     tiles = images * -(-windows.tall // 2) * -(-windows.wide // 2)
     wide_enough = max(channels, filters) >= FEWEST_WINOGRAD_CHANNELS and winograd.takes(channels, filters)
-    if wide_enough and tiles >= FEWEST_TILES and winograd.pays():
+    if wide_enough and tiles >= FEWEST_TILES[windows.stride] and winograd.pays():
         return "winograd"
     if outputs <= LARGEST_PRODUCT[windows.stride]:
         return "product"
