@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -114,11 +115,12 @@ def _compile(compiler: str, runtime: Path, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            units, made = [], Path(folder) / "kernels.so"
-            for source in sorted(FOLDER.glob("*.c")):
-                units.append(str(Path(folder) / f"{source.stem}.o"))
-                _call([compiler, *_FLAGS, "-c", str(source), "-o", units[-1]])
-            _call([compiler, "-shared", *units, str(runtime), "-lm", "-o", str(made)])
+            made = Path(folder) / "kernels.so"
+            units = {str(source): f"{folder}/{source.stem}.o" for source in sorted(FOLDER.glob("*.c"))}
+            commands = [[compiler, *_FLAGS, "-c", source, "-o", unit] for source, unit in units.items()]
+            with ThreadPoolExecutor() as pool:  # the compilers work, not the threads
+                list(pool.map(_call, commands))
+            _call([compiler, "-shared", *units.values(), str(runtime), "-lm", "-o", str(made)])
             made.replace(target)
     except OSError as error:
         raise CannotBuild(f"the compiled kernels cannot be kept: {error}") from error
