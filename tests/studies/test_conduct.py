@@ -145,6 +145,13 @@ def test_a_study_goes_on_only_as_it_was_begun(finished: StudyFolder, changes: di
         conduct(spec(**changes), finished.path, resume=True)
 
 
+def test_what_is_noted_of_a_variant_may_change(finished: StudyFolder):
+    (name, changes), *_ = TINY["variant"].items()
+    noted = {"variant": {**TINY["variant"], name: {**changes, "note": "said better"}}}
+    conduct(spec(**noted), finished.path, resume=True)
+    assert finished.plans()[-1].spec == spec()
+
+
 def test_seeds_can_be_added_and_that_is_told(finished: StudyFolder, tmp_path: Path):
     copy = StudyFolder(tmp_path / "tiny")
     shutil.copytree(finished.path, copy.path)

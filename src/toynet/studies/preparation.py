@@ -123,7 +123,7 @@ def journal(folder: StudyFolder, plan: Plan, known_before: Callable[[Plan], Plan
 
 
 def _differences(old: Plan, new: Plan) -> str:
-    """Empty where both plan the same, whatever number of seeds."""
+    """Empty where both plan the same, whatever number of seeds and whatever is noted of the variants."""
     changed = [
         f"{arm.name}: {change}"
         for was, arm in zip(old.arms, new.arms, strict=False)
@@ -133,10 +133,16 @@ def _differences(old: Plan, new: Plan) -> str:
         return "; ".join(changed[:3])
     if [arm.name for arm in old.arms] != [arm.name for arm in new.arms]:
         return "its arms"
-    fields = [key for key in StudySpec.model_fields if getattr(old.spec, key) != getattr(new.spec, key)]
+    before, after = (_without_notes(plan.spec) for plan in (old, new))
+    fields = [key for key in StudySpec.model_fields if getattr(before, key) != getattr(after, key)]
     if settled := [field for field in fields if field not in ("seeds", "budget")]:
         return ", ".join(settled)
     return "other images" if old.digest != new.digest else ""
+
+
+def _without_notes(spec: StudySpec) -> StudySpec:
+    silent = tuple(variant.model_copy(update={"note": ""}) for variant in spec.variants)
+    return spec.model_copy(update={"variants": silent})
 
 
 def _check_extension(folder: StudyFolder, old: StudySpec, new: StudySpec) -> None:
