@@ -14,10 +14,21 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
 
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the compiled kernels of all tests lie: they take seconds to make and are the same for all."""
+    return tmp_path_factory.mktemp("kernels")
+
+
 @pytest.fixture(autouse=True)
-def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs and caches of a test live in its own folder. `TOYNET_DATA` stays, real images are read there."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
+def own_folders(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, kernels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs and caches of a test live in folders of its own. `TOYNET_DATA` stays: real images are there."""
+    cache = tmp_path_factory.mktemp("cache")
+    (cache / "toynet").mkdir()
+    (cache / "toynet" / "kernels").symlink_to(kernels, target_is_directory=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.setenv("TOYNET_RUNS", str(tmp_path / "runs"))
 
 
