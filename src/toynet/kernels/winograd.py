@@ -2,7 +2,7 @@
 
 A tile of 2x2 outputs takes 16 multiplications at stride 1 and 25 at stride 2, where the convolution itself
 takes 36. Worth it where they are what a convolution waits for: on processors that multiply bf16 in vector
-registers. Errors are about twice those of bf16. `winograd.c` says how.
+registers. Errors are about twice those of bf16. `winograd.h` says how.
 Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks", arXiv 1509.09308.
 """
 
@@ -53,7 +53,7 @@ def convolve(maps: Tensor, kernel: Tensor, windows: Windows) -> Tensor:
 
 
 class _Kind(NamedTuple):
-    """One of the filterings of `winograd.c`."""
+    """One of the filterings of `winograd.h`."""
 
     number: int
     points: int
