@@ -86,12 +86,17 @@ def test_it_is_the_convolution_and_its_gradients(shape, stride: int):
     assert found[0].is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("sums", [1, 1 << 26])
-def test_large_kernels_are_left_to_fewer_threads(sums: int, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("sums", "groups"), [(1, 1), (2 * 16 * 32 * 16, 2), (1 << 26, 3)])
+def test_large_kernels_are_left_to_fewer_threads(sums: int, groups: int, monkeypatch: pytest.MonkeyPatch):
+    shapes, empty = [], torch.empty
     monkeypatch.setattr(winograd, "_MOST_SUMS", sums)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(
+        torch, "empty", lambda *shape, **options: shapes.append(shape) or empty(*shape, **options)
+    )
     given = draw(3, 32, 16, 6, 6, 1)
     assert error(passes(*given, 1, ours=True)[2], exact(given, 1)[2]) < 6e-3
+    assert (groups, 16, 16, 32) in shapes
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from toynet.kernels import maps as kernels
+from toynet.kernels import winograd
 from toynet.kernels.build import obstacle
 from toynet.models import catalog, chain
 from toynet.models.chain import Chain, use_compiled
@@ -54,6 +55,25 @@ def test_a_network_is_no_further_from_fp32_than_torchs_bf16(spec: ModelSpec, mon
     assert (compiled - exact).norm() < 1.1 * (plain - exact).norm()
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     assert len(calls) == 2 * norms, "every batch norm is compiled, in training and in evaluation"
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [("toynet14", (32, 32, 32, 64)), ("pure_resnet18", (32,) * 4), ("speednet", (32, 32, 64))],
+)
+def test_by_winograds_filtering_it_is_a_little_further(name, widths, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    monkeypatch.setattr(winograd, "pays", lambda: True)
+    monkeypatch.setattr(winograd, "convolve", counting(winograd.convolve, calls))
+    torch.manual_seed(0)
+    images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    spec = ModelSpec(name=name, widths=widths)
+    exact, plain = learn(build(spec), images, bf16=False), learn(build(spec), images, bf16=True)
+    model = build(spec)
+    use_compiled(model, True)
+    assert (learn(model, images, bf16=True) - exact).norm() < 1.25 * (plain - exact).norm()
+    assert len(calls) >= 10, "in training and in evaluation"
 
 
 def counting(function, calls):

@@ -13,6 +13,11 @@ int winograd_is_fast(void) {
 #endif
 }
 
+/* The words that `winograd_filter` wants for each thread, which takes `many` tiles at once. */
+index winograd_filter_room(index channels, index many, index which) {
+    return ACROSS[which] * ACROSS[which] * (many * (channels / 2 + PANEL) + 2 * LANES);
+}
+
 INLINE void results_of(const lanes *p, kind k, lanes *results) {
     if (k == SAME) {
         results[0] = p[0] + p[1] + p[2];

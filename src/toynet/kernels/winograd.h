@@ -28,6 +28,7 @@
 typedef enum { SAME, HALVING, DOUBLING } kind;
 
 enum { MOST_SIDE = 5, MOST_POINTS = 25, TAPS = 9, OUTPUTS = 4 };
+
 /* By kind: pixels, points and results of one dimension, and how far apart those of neighbouring tiles are. */
 static const int PIXELS[] = {4, 5, 3}, ACROSS[] = {4, 5, 5}, RESULTS[] = {2, 2, 4};
 static const int PIXEL_STEP[] = {2, 4, 2};

@@ -26,7 +26,9 @@ LANES = 16
 SIDE = 3
 """Of the kernel."""
 
-_PANEL, _ROWS = 96, 8
+_ROWS = 8
+"""As in `products.h`: a thread takes a multiple of so many tiles."""
+
 _MOST_TILES, _TILE_NUMBERS, _PAIR_NUMBERS = 96, 196_608, 2_097_152
 """What a thread takes at once, as fits its caches: tiles, and numbers in their points. Found by timing."""
 
@@ -36,7 +38,7 @@ _MOST_SUMS = 1 << 26
 
 @cache
 def pays() -> bool:
-    """Whether this processor multiplies bf16 fast, but has no matrix unit, which is faster still."""
+    """Whether this processor multiplies bf16 fast, and not in a matrix unit, for which this is not made."""
     return bool(library().winograd_is_fast()) and "amx_bf16" not in flags()
 
 
@@ -116,7 +118,7 @@ def _filter(maps: Tensor, points: Tensor, geometry: _Geometry, kind: _Kind) -> T
     share = -(-geometry.tiles(kind) // threads)
     many = min(share, _MOST_TILES, max(_ROWS, _TILE_NUMBERS // (kind.points * channels)))
     many = _rounded_up(many, _ROWS)
-    size = kind.points * (many * (channels // 2 + _PANEL) + 2 * LANES)
+    size = _room("winograd_filter_room", channels, many, kind.number)
     room = torch.empty(threads, size, dtype=torch.int32)
     library().winograd_filter(
         *pointers(maps, points, result),
@@ -135,9 +137,9 @@ def _kernel_gradient(maps: Tensor, gradient: Tensor, geometry: _Geometry, kind: 
     sharing = math.gcd(torch.get_num_threads(), 4)
     most_groups = max(1, _MOST_SUMS // (kind.points * channels * filters))
     groups = min(torch.get_num_threads() // sharing, tiles, most_groups)
-    most_points, share, threads = -(-kind.points // sharing), -(-tiles // groups), groups * sharing
+    share, threads = -(-tiles // groups), groups * sharing
     many = _rounded_up(min(share, max(32, _PAIR_NUMBERS // (kind.points * (channels + filters)))), 2)
-    size = most_points * (many // 2 + 1) * (channels + filters)
+    size = _room("winograd_sums_room", channels, filters, many, sharing, kind.number)
     room = torch.empty(threads, size, dtype=torch.int32)
     sums = torch.empty(groups, kind.points, filters, channels)
     library().winograd_kernel_sums(
@@ -169,6 +171,13 @@ def _points(name: str, kernel: Tensor, kind: _Kind) -> Tensor:
     sizes = _integers(channels, filters)
     getattr(library(), name)(*pointers(taps, points), *sizes, kind.number, torch.get_num_threads())
     return points
+
+
+def _room(name: str, *sizes: int) -> int:
+    """The words that a thread works in, as the function `name` tells."""
+    tell = getattr(library(), name)
+    tell.restype = ctypes.c_int64
+    return int(tell(*_integers(*sizes)))
 
 
 def _rounded_up(count: int, step: int) -> int:

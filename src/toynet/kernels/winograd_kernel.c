@@ -81,6 +81,12 @@ INLINE void sum_tiles(const bf16 *x, const bf16 *dy, float *sums, const geometry
         }
 }
 
+/* The words that `winograd_kernel_sums` wants for each thread. */
+index winograd_sums_room(index channels, index filters, index many, index sharing, index which) {
+    index points = (ACROSS[which] * ACROSS[which] + sharing - 1) / sharing;
+    return points * (many / 2 + 1) * (channels + filters);
+}
+
 /* The sums over tiles of products of points, by point, filter and channel, from x and `dy`, the gradient by its
  * outputs. `sharing` threads each take some points of the same tiles; each group of so many threads has sums of its
  * own, and at least one tile. room: for each thread, `size` words; a thread takes `many` tiles at once, an even number. */
