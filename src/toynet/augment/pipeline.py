@@ -33,8 +33,18 @@ class Draws:
     mix: Tensor | None
 
 
-def draw(spec: AugmentSpec, order: NDArray[np.int64], *, seed: int, epoch: int) -> Draws:
-    """The draws of `epoch` for images visited in `order` (N,)."""
+def draw(
+    spec: AugmentSpec,
+    order: NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    before: NDArray[np.int64] | None = None,
+) -> Draws:
+    """The draws of `epoch` for images visited in `order` (N,).
+
+    before: how often each of all images was visited in earlier epochs, where that is not once in each.
+    """
     count = len(order)
 
     def uniform(name: str, columns: int) -> Floats:
@@ -62,7 +72,11 @@ def draw(spec: AugmentSpec, order: NDArray[np.int64], *, seed: int, epoch: int) 
         weight = stream(seed, "augment", "mix", epoch).beta(alpha, alpha, (count, 1)).astype(np.float32)
         mix = np.concatenate([weight, uniform("mix_where", 3)], axis=1)
     return Draws(
-        _flips(spec, order, seed, epoch), _tensor(affine), _tensor(crop), _tensor(cutout), _tensor(mix)
+        _flips(spec, order, seed, epoch, before),
+        _tensor(affine),
+        _tensor(crop),
+        _tensor(cutout),
+        _tensor(mix),
     )
 
 
@@ -99,14 +113,17 @@ def augment(
     return images, labels
 
 
-def _flips(spec: AugmentSpec, order: NDArray[np.int64], seed: int, epoch: int) -> Tensor:
+def _flips(
+    spec: AugmentSpec, order: NDArray[np.int64], seed: int, epoch: int, before: NDArray[np.int64] | None
+) -> Tensor:
     """(N,) bool. Alternating flips belong to the image, so they are drawn by image and read in order."""
     if spec.flip == "none":
         return torch.zeros(len(order), dtype=torch.bool)
     if spec.flip == "random":
         return torch.from_numpy(stream(seed, "augment", "flip", epoch).random(len(order)) < 0.5)
-    by_image = stream(seed, "augment", "flip_start").random(len(order)) < 0.5
-    return torch.from_numpy(by_image[order] ^ bool(epoch % 2))
+    images, visits = (len(order), epoch) if before is None else (len(before), before[order])
+    by_image = stream(seed, "augment", "flip_start").random(images) < 0.5
+    return torch.from_numpy(by_image[order] ^ (np.asarray(visits) % 2 == 1))
 
 
 def _tensor(values: NDArray[np.generic] | None) -> Tensor | None:

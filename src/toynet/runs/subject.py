@@ -92,10 +92,12 @@ def check_batches(recipe: Recipe, images: int, model: nn.Module, image_shape: tu
 
     That is so where a map has one pixel: there is nothing to take a variance over.
     """
-    whole, rest = recipe.train.batch_size, images % recipe.train.batch_size
+    whole = recipe.train.batch_size
     micro = recipe.train.micro_batch or whole
-    batches = [count for count in (whole if images >= whole else 0, rest) if count]
-    if all((count - 1) % micro for count in batches):
+    epochs = {images, recipe.train.images_in(recipe.train.epochs - 1, images)}
+    batches = ((count, batch) for count in sorted(epochs) for batch in (min(count, whole), count % whole))
+    lone = next((count for count, batch in batches if batch % micro == 1), None)
+    if lone is None:
         return
     height, width, channels = image_shape
     sides = [(height, width)]
@@ -106,9 +108,9 @@ def check_batches(recipe: Recipe, images: int, model: nn.Module, image_shape: tu
         for tall, wide in sides:
             plain(torch.empty(1, channels, tall, wide, device="meta"))
     except ValueError:
-        key = "micro_batch" if rest != 1 and recipe.train.micro_batch else "batch_size"
+        key = "micro_batch" if lone % whole != 1 and recipe.train.micro_batch else "batch_size"
         raise UsageError(
-            f"train.{key} = {getattr(recipe.train, key)} leaves a piece of one image (of {images:,}), too "
+            f"train.{key} = {getattr(recipe.train, key)} leaves a piece of one image (of {lone:,}), too "
             "little for batch norm on maps of one pixel; choose another number, or larger images"
         ) from None
 

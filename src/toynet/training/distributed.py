@@ -96,6 +96,15 @@ class Ranks:
         with _peers_there():
             dist.all_reduce(values)
 
+    def whole_batch(self, part: Tensor, share: Share, rows: slice) -> Tensor:
+        """A value for every image of the batch at `rows`, (B,), from those of each rank's `share` of it."""
+        if self.size == 1:
+            return part
+        values = part.new_zeros(share.whole)
+        values[share.rows.start - rows.start :][: share.count] = part
+        self.add_up(values)
+        return values
+
     def gather(self, values: Tensor) -> Tensor:
         """`values` (...) of every rank, all of one shape: (ranks, ...)."""
         parts = [torch.empty_like(values) for _ in range(self.size)]

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from toynet.core.errors import CheckpointError
 from toynet.training import optimizers as optimizer_room
 from toynet.training.averages import WeightAverage
+from toynet.training.seen import Seen
 from toynet.training.spec import OptimSpec, TrainSpec
 from toynet.training.state import TrainState
 
@@ -18,24 +19,29 @@ Parts = dict[str, dict[str, Tensor]]
 
 @dataclass
 class Learner:
-    """The model, its optimisers, the average of its weights (if any) and the cursor."""
+    """The model, its optimisers, the average of its weights (if any), the cursor, and what it has seen."""
 
     model: nn.Module
     optimizers: tuple[Optimizer, ...]
     average: WeightAverage | None
     state: TrainState
+    seen: Seen | None = None
+    """Kept only where easy images are left out."""
 
     @classmethod
     def fresh(cls, model: nn.Module, optim: OptimSpec, train: TrainSpec) -> "Learner":
         """At step 0."""
         average = WeightAverage(model, train.ema) if train.ema else None
-        return cls(model, optimizer_room.build(model, optim, train.freeze), average, TrainState())
+        optimizers = optimizer_room.build(model, optim, train.freeze)
+        return cls(model, optimizers, average, TrainState(), Seen() if train.skip_easy else None)
 
     def parts(self) -> Parts:
         """Every tensor that a bit-identical continuation needs."""
         parts: Parts = {"model": dict(self.model.state_dict())}
         if self.average is not None:
             parts["average"] = self.average.tensors
+        if self.seen is not None:
+            parts["seen"] = self.seen.tensors
         for number, optimizer in enumerate(self.optimizers):
             parts[f"optimizer-{number}"] = _optimizer_tensors(optimizer)
         return parts
@@ -46,7 +52,7 @@ class Learner:
         With `allow_inexact` all but the model may be: an optimiser then starts afresh, an average from the
         model's weights. Returns a line about each.
         """
-        expected = {"model", *(["average"] if self.average else [])}
+        expected = {"model", *(["average"] if self.average else []), *(["seen"] if self.seen else [])}
         expected |= {f"optimizer-{number}" for number in range(len(self.optimizers))}
         if parts.keys() != expected and not (allow_inexact and "model" in parts):
             raise CheckpointError(
@@ -60,6 +66,8 @@ class Learner:
             except CheckpointError as error:
                 told.append(_if_allowed(allow_inexact, error, "the average starts from the model"))
                 self.average.restart(self.model)
+        if self.seen is not None:
+            self.seen.restore(parts.get("seen", {}))
         for number, optimizer in enumerate(self.optimizers):
             saved = parts.get(f"optimizer-{number}", {})
             try:

@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from toynet.augment import pipeline
 from toynet.augment.spec import AugmentSpec
@@ -21,6 +24,7 @@ from toynet.core.reporter import Reporter
 from toynet.core.seeds import derive
 from toynet.data import batches
 from toynet.training import losses, optimizers, schedules
+from toynet.training.course import Course
 from toynet.training.distributed import ALONE, Ranks
 from toynet.training.freezing import freeze
 from toynet.training.images import TrainingImages, load, look_ahead
@@ -28,6 +32,7 @@ from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
 from toynet.training.precision import arithmetic
 from toynet.training.resolution import shrink
+from toynet.training.seen import Seen
 from toynet.training.setup import Setup, in_steps
 from toynet.training.shares import Share
 from toynet.training.spec import LossSpec, OptimSpec, ScheduleSpec, TrainSpec
@@ -67,9 +72,9 @@ def train(
     an update that is not finite; `Interrupted`, after saving, when `stop` is set on any rank.
     """
     spec, state, model = plan.train, learner.state, learner.model
-    count = len(data.labels)
-    steps_per_epoch = batches.batch_count(count, spec.batch_size)
-    rate = schedules.build(plan.schedule, epochs=spec.epochs, steps_per_epoch=steps_per_epoch)
+    images_in_all = len(data.labels)
+    course = Course.of(spec, images_in_all)
+    rate = schedules.build(plan.schedule, epochs=spec.epochs, steps_per_epoch=course.steps_per_epoch)
     loss_function = losses.build(plan.loss, data.labels.bincount(minlength=plan.classes))
     evenly = data.labels.cpu().numpy() if spec.sampling == "balanced" else None
     network = in_steps(model, plan.setup, alone=ranks.size == 1)
@@ -77,8 +82,12 @@ def train(
     while state.epoch < spec.epochs and not _waited_enough(learner, spec):
         epoch = state.epoch
         model.train()
-        order = batches.order(count, seed=spec.seed, epoch=epoch, balance=evenly)
-        draws = pipeline.draw(plan.augment, order, seed=spec.seed, epoch=epoch)
+        order = batches.order(images_in_all, seed=spec.seed, epoch=epoch, balance=evenly)
+        if learner.seen is not None:
+            order = _taken(learner, learner.seen, order, course)
+        before = learner.seen.before if learner.seen is not None else None
+        draws = pipeline.draw(plan.augment, order, seed=spec.seed, epoch=epoch, before=before)
+        count = len(order)
         indices = torch.from_numpy(order).to(data.labels.device)
         reporter.begin(f"epoch {epoch + 1}/{spec.epochs}", count - state.sums.images, "images")
 
@@ -87,14 +96,17 @@ def train(
             share = ranks.share(rows, together=spec.batch_norm == "sync")
             images, labels = _augmented(plan, data, indices, draws, rows, share)
             look_ahead(data, indices[rows.stop : rows.stop + spec.batch_size])
-            progress = state.step / (spec.epochs * steps_per_epoch)
+            progress = course.progress(state.step)
             images = shrink(images, spec.small, progress)
             torch.manual_seed(derive(spec.seed, "dropout", state.step, *ranks.stream))
             freeze(model, spec.freeze, progress)
-            optimizers.set_rate(learner.optimizers, rate, state.step, state.plateau.factor)
+            optimizers.set_rate(learner.optimizers, rate, course.place(state.step), state.plateau.factor)
+            each = None if learner.seen is None else torch.zeros(len(images), device=images.device)
             loss, correct = forward_backward(
-                network, loss_function, images, labels, plan.setup, spec.micro_batch, share
+                network, loss_function, images, labels, plan.setup, spec.micro_batch, share, each
             )
+            if learner.seen is not None and each is not None:
+                learner.seen.note(order[rows], ranks.whole_batch(each, share, rows))
             average = share.weight if spec.batch_norm == "rank" else None
             loss, correct = ranks.combine(model, loss, correct, average)
             norm = gradient_norm(model, plan.optim.clip_norm)
@@ -110,7 +122,7 @@ def train(
             _stop_if_asked(stop, learner, save, ranks)
 
         score = _score(learner, validate)
-        lr = plan.optim.lr * rate(state.step - 1) * state.plateau.factor
+        lr = plan.optim.lr * rate(course.place(state.step - 1)) * state.plateau.factor
         line = _close_epoch(learner, plan, score, lr)
         record(line)
         reporter.epoch(line, spec.epochs)
@@ -118,6 +130,14 @@ def train(
         if _worth_saving(learner, spec):
             save(learner)
         _stop_if_asked(stop, learner, save, ranks)
+
+
+def _taken(learner: Learner, seen: Seen, order: NDArray[np.int64], course: Course) -> NDArray[np.int64]:
+    """Those of `order` that the coming epoch takes; an epoch that has begun goes on with its own."""
+    state = learner.state
+    if state.batch == 0:
+        seen.begin(len(order), course.counts[state.epoch])
+    return seen.taken(order)
 
 
 def _augmented(
@@ -139,11 +159,13 @@ def forward_backward(
     setup: Setup,
     micro_batch: int | None,
     share: Share | None = None,
+    each: Tensor | None = None,
 ) -> tuple[float, int]:
     """Leave the gradient of the batch's mean loss in the model; returns that loss and the number correct.
 
     The batch passes in pieces of `micro_batch` images, each weighted by its share. Where these images are
-    only a rank's `share` of the batch, so are gradient, loss and number.
+    only a rank's `share` of the batch, so are gradient, loss and number. Into `each` (B,), if given, goes
+    the cross entropy of every image, in nats, without label smoothing or weights.
     """
     # Of each piece its loss and number correct, read once: a GPU waits for its reader.
     found: list[Tensor] = []
@@ -161,6 +183,9 @@ def forward_backward(
         # A piece without images only keeps the other ranks company in their batch norm.
         loss = loss_function(logits, target) * (len(piece) / whole) if len(piece) else logits.sum()
         loss.backward()
+        if each is not None and len(piece):
+            logits_now = logits.detach().float()
+            each[first : first + size] = functional.cross_entropy(logits_now, target, reduction="none")
         truth = target if target.ndim == 1 else target.argmax(dim=1)
         correct = (logits.detach().argmax(dim=1) == truth).sum()
         found.append(torch.stack([loss.detach().float(), correct.float()]))

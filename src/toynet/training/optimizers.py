@@ -49,6 +49,8 @@ def build(
             unit_rows=spec.unit_rows,
             ns_steps=spec.ns_steps,
         )
+        if spec.aux == "sgd":
+            return muon, _sgd_of_the_rest(kernels, rest, spec, share_of)
         groups = _groups(kernels, rest, spec.weight_decay, share_of)
         return muon, _adam(groups, spec, lr=spec.aux_lr, decoupled=True)
     groups = _groups(kernels, rest, spec.weight_decay, share_of)
@@ -155,6 +157,18 @@ def _adam(groups: list[dict[str, Any]], spec: OptimSpec, *, lr: float, decoupled
         keras_eps=spec.eps,
         decoupled_weight_decay=decoupled,
     )
+
+
+def _sgd_of_the_rest(
+    kernels: list[nn.Parameter], rest: list[nn.Parameter], spec: OptimSpec, share_of: Mapping[int, float]
+) -> Optimizer:
+    """Two rates, as airbench has it, and a decay that takes the same share of all."""
+    groups: list[dict[str, Any]] = []
+    for parameters, lr in ((kernels, spec.aux_lr), (rest, spec.aux_bias_lr)):
+        own = {"lr": lr, "weight_decay": spec.aux_decay / lr}
+        groups += [group | own for group in _by_share(parameters, share_of)]
+    momentum = spec.aux_momentum
+    return torch.optim.SGD(groups, spec.aux_lr, momentum=momentum, nesterov=momentum > 0, fused=True)
 
 
 def _groups(

@@ -55,8 +55,22 @@ class OptimSpec(Settings):
     ns_steps: Annotated[int, Field(ge=1, le=10)] = 5
     """muon only: Newton-Schulz iterations. Fewer leave directions that hardly show in the gradient small."""
 
+    aux: Literal["adamw", "sgd"] = "adamw"
+    """muon only: what moves what Muon does not take (first and last layer, batch norm, biases)."""
+
     aux_lr: Positive = 1e-3
-    """muon only: AdamW's rate for what Muon does not take (first and last layer, batch norm, biases)."""
+    """muon only: the rate of `aux`; of sgd, for kernels and matrices."""
+
+    aux_bias_lr: Positive = 1.0
+    """aux = sgd only: the rate of biases and batch norm. Muon's kernels have a norm of their own, so these
+    may move by far more than is usual."""
+
+    aux_momentum: Fraction = 0.85
+    """aux = sgd only; Nesterov's."""
+
+    aux_decay: Fraction = 0.0
+    """aux = sgd only, in place of weight_decay: the share of every weight and bias that a step without
+    momentum takes away at the full rate."""
 
     clip_norm: NotNegative = 0.0
     """Largest norm of the whole gradient; 0 leaves it."""
@@ -133,10 +147,23 @@ class ScheduleSpec(Settings):
         return self
 
 
+class EasySpec(Settings):
+    """Leaving out the images that the model knows best."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Of the images, how many an epoch is without: those of the least loss when last seen."""
+
+    after: Fraction = 0.5
+    """The share of the epochs before the first that leaves any out."""
+
+
 class SmallSpec(Settings):
     """Smaller images in the first part of training."""
 
     side_px: Annotated[int, Field(ge=8, le=1024)] = 24
+    by: Literal["resize", "crop"] = "resize"
+    """`resize`: areas are averaged; `crop`: the middle is taken, nothing gets smaller."""
+
     until: Share = 0.5
     """The share of training after which images have their full size."""
 
@@ -173,7 +200,10 @@ class TrainSpec(Settings):
     """Parts of the model, such as `group1`, and the share of training after which each stops learning."""
 
     small: SmallSpec | None = None
-    """Average images down to `side_px` for the first part of training; off by default."""
+    """Smaller images for the first part of training; off by default."""
+
+    skip_easy: EasySpec | None = None
+    """Leave easy images out of the later epochs, which get shorter; off by default."""
 
     ema: Fraction = 0.0
     """Decay per step of an average of the weights, which is then what is evaluated; 0 is off."""
@@ -194,3 +224,15 @@ class TrainSpec(Settings):
             if self.kernels == "compiled" and value not in ("auto", needed):
                 raise ValueError(f"kernels=compiled needs {key}={needed}, not {value}; set one to auto")
         return self
+
+    @model_validator(mode="after")
+    def _easy_ones_can_be_told(self) -> Self:
+        if self.skip_easy and self.sampling != "uniform":
+            raise ValueError("skip_easy needs sampling=uniform, which shows every image once an epoch")
+        return self
+
+    def images_in(self, epoch: int, images: int) -> int:
+        """How many of `images` the epoch with this number takes."""
+        if self.skip_easy is None or epoch < self.skip_easy.after * self.epochs:
+            return images
+        return max(1, round(images * (1 - self.skip_easy.share)))
