@@ -77,6 +77,15 @@ def test_alternating_flips_change_side_every_epoch():
     assert 0.4 < sides[0].mean() < 0.6
 
 
+def test_alternating_flips_count_visits_where_images_are_left_out():
+    spec = AugmentSpec(flip="alternate")
+    order = batches.order(N, seed=0, epoch=0)
+    first = pipeline.draw(spec, order, seed=0, epoch=0).flip.numpy()
+    before = np.random.default_rng(0).integers(0, 3, N)
+    later = pipeline.draw(spec, order[: N // 2], seed=0, epoch=7, before=before).flip.numpy()
+    assert np.array_equal(later, first[: N // 2] ^ (before[order[: N // 2]] == 1))
+
+
 def test_mixing_gives_soft_labels_that_sum_to_one():
     for spec in (AugmentSpec(mixup=0.4), AugmentSpec(cutmix=1.0)):
         images, labels = run(spec, 100)

@@ -231,6 +231,18 @@ def test_a_piece_of_one_image_is_refused_where_batch_norm_needs_more(
     train(tmp_path, "whole", **one, **{"train.epochs": 1})
 
 
+def test_a_shorter_epoch_that_leaves_a_piece_of_one_image_is_refused_too(tmp_path: Path):
+    shorter = {"data.name": "glyphs:60", "data.size": 8, "train.skip_easy": {"share": 0.25, "after": 0.5}}
+    with pytest.raises(UsageError, match=r"batch_size = 29 leaves a piece of one image \(of 30\)"):
+        train(tmp_path, "short", **shorter, **{"train.batch_size": 29})
+
+
+def test_leaving_out_needs_every_image_once_an_epoch(tmp_path: Path):
+    balanced = {"train.sampling": "balanced", "train.skip_easy": {"share": 0.25}}
+    with pytest.raises(UsageError, match=r"skip_easy needs sampling=uniform"):
+        train(tmp_path, "both", **balanced)
+
+
 @pytest.mark.parametrize(
     ("name", "begins"),
     [

@@ -153,6 +153,7 @@ def work(ranks: Ranks) -> dict[str, dict]:
         "plain": train(ranks, PLAIN),
         "one left over": train(ranks, PLAIN, 81),
         "mixup": train(ranks, replace(PLAIN, augment=AugmentSpec(crop_pad_px=2, mixup=0.4))),
+        "easy left out": train(ranks, with_train(PLAIN, skip_easy={"share": 0.3, "after": 0.5}), 81),
         "by rank": train(ranks, with_train(PLAIN, batch_norm="rank"), 81),
         "in pieces": train(ranks, with_train(PLAIN, batch_norm="rank", micro_batch=10), 80),
         "in small pieces": train(ranks, with_train(PLAIN, micro_batch=7), 81),

@@ -174,6 +174,28 @@ def test_missing_pieces_are_an_error_unless_allowed(tmp_path: Path):
         checkpoints.load_latest(tmp_path, allow_inexact=True)
 
 
+def test_what_was_seen_of_images_goes_through_a_checkpoint(tmp_path: Path):
+    def easy() -> Learner:
+        model = nn.Sequential(nn.Linear(2, 2))
+        return Learner.fresh(model, OptimSpec(name="sgd", momentum=0.0), TrainSpec(skip_easy={"share": 0.5}))
+
+    one, other = easy(), easy()
+    one.seen.epoch(np.arange(6), 6, begun=False)
+    one.seen.note(np.arange(3), torch.tensor([0.3, 0.1, 0.2]))
+    one.seen.epoch(np.arange(6), 4, begun=False)
+    one.state.epoch = 1
+    checkpoints.save(tmp_path, one)
+    parts, state, _ = checkpoints.load_latest(tmp_path)
+    other.restore(parts, state)
+    assert same(one, other)
+    assert other.seen.tensors["left_out"].tolist() == [False, True, True, False, False, False]
+    plain = Learner.fresh(other.model, OptimSpec(name="sgd", momentum=0.0), TrainSpec())
+    with pytest.raises(CheckpointError, match="seen"):
+        plain.restore(parts, state)
+    del parts["seen"]
+    assert easy().restore(parts, state, allow_inexact=True) == ["which images are easy is found out anew"]
+
+
 def test_room_for_the_first_checkpoints_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     fresh = learner()
     size = checkpoints.size_bytes(fresh)

@@ -60,7 +60,7 @@ def test_one_process_has_the_whole_batch():
     assert ALONE.stream == ()
 
 
-@pytest.mark.parametrize("scenario", ["plain", "one left over", "mixup"])
+@pytest.mark.parametrize("scenario", ["plain", "one left over", "mixup", "easy left out"])
 def test_two_ranks_train_as_one_process(outcomes: list[dict], scenario: str):
     alone, first, second = (outcome[scenario] for outcome in outcomes)
     assert_alike(first, second, **EXACT)

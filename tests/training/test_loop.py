@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -133,14 +134,21 @@ def test_balanced_sampling_and_weights_reach_the_loop():
     assert torch.cat(seen).bincount().tolist() == [30, 30, 30]
 
 
-@pytest.mark.parametrize("stop_after", range(1, 20))
+LEAVES_OUT = {"skip_easy": {"share": 0.4, "after": 0.25}}
+"""Epochs of 90, 54, 54 and 54 images: 5, 3, 3 and 3 steps."""
+
+
+@pytest.mark.parametrize(
+    ("train", "stop_after"),
+    [*(({}, step) for step in range(1, 20)), *((LEAVES_OUT, step) for step in range(1, 14))],
+)
 def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
-    stop_after: int, monkeypatch: pytest.MonkeyPatch
+    train: dict[str, object], stop_after: int, monkeypatch: pytest.MonkeyPatch
 ):
-    undisturbed = Bench(plan())
+    undisturbed = Bench(plan(**train))
     expected = undisturbed.run(undisturbed.learner())
 
-    stopped = Bench(plan())
+    stopped = Bench(plan(**train))
     passes = 0
     original = loop.forward_backward
 
@@ -158,7 +166,7 @@ def test_a_run_stopped_at_any_step_ends_as_the_undisturbed_one(
     monkeypatch.undo()
 
     torch.manual_seed(12345)
-    resumed = Bench(plan())
+    resumed = Bench(plan(**train))
     learner = resumed.learner()
     learner.restore(*stopped.saved[-1])
     assert learner.state.step == stop_after
@@ -326,3 +334,53 @@ def test_training_learns():
     )
     assert records[-1].train_accuracy > 0.95
     assert records[-1].step == 25 * 5
+
+
+def test_epochs_leave_out_what_had_the_least_loss_when_last_seen(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench(replace(plan(**LEAVES_OUT, ema=0.0), augment=AugmentSpec(flip="alternate")))
+    learner = bench.learner()
+    latest = np.full(COUNT, np.inf)
+    epochs: list[list[int]] = [[] for _ in range(4)]
+    flips: list[dict[int, bool]] = [{} for _ in range(4)]
+    indices: list[int] = []
+    original_load, original_passes, original_draw = loop.load, loop.forward_backward, loop.pipeline.draw
+
+    def load(data, rows):
+        indices[:] = rows.tolist()
+        epochs[learner.state.epoch] += indices
+        return original_load(data, rows)
+
+    def passes(model, loss, images, labels, *rest):
+        twin = copy.deepcopy(model)
+        torch_state = torch.get_rng_state()
+        with torch.no_grad():
+            latest[indices] = nn.functional.cross_entropy(twin(images), labels, reduction="none")
+        torch.set_rng_state(torch_state)
+        return original_passes(model, loss, images, labels, *rest)
+
+    def draw(spec, order, **how):
+        drawn = original_draw(spec, order, **how)
+        flips[learner.state.epoch] = dict(zip(order.tolist(), drawn.flip.tolist(), strict=True))
+        if learner.state.epoch:
+            easiest = np.argsort(latest)[: COUNT - len(order)]
+            assert set(easiest.tolist()) == set(range(COUNT)) - set(order.tolist())
+        return drawn
+
+    monkeypatch.setattr(loop, "load", load)
+    monkeypatch.setattr(loop, "forward_backward", passes)
+    monkeypatch.setattr(loop.pipeline, "draw", draw)
+    bench.run(learner)
+    assert [len(set(seen)) for seen in epochs] == [90, 54, 54, 54]
+    assert [len(seen) for seen in epochs] == [90, 54, 54, 54]
+    assert len(set(map(frozenset, epochs))) == 4  # not the same ones for good
+    for image in range(COUNT):
+        sides = [side[image] for side in flips if image in side]
+        assert all(one != following for one, following in itertools.pairwise(sides))
+
+
+def test_a_shorter_course_goes_through_the_whole_schedule():
+    bench = Bench(replace(plan(**LEAVES_OUT), schedule=ScheduleSpec(name="cosine", per="step")))
+    learner = bench.run(bench.learner())
+    assert learner.state.step == 14
+    last = 13 * 20 // 14  # of the twenty steps that the schedule is made for
+    assert bench.records[-1].lr == pytest.approx(0.01 * 0.5 * (1 + math.cos(math.pi * last / 20)))

@@ -1,5 +1,6 @@
 """Ten steps of each optimiser against Keras' (or, for Muon, torch's) on the same gradients."""
 
+import copy
 import math
 from collections import OrderedDict
 
@@ -108,6 +109,31 @@ def test_muon_takes_hidden_convolutions_and_adam_the_rest():
     optimizers.set_rate((muon, adam), lambda step: 0.5, 0, 0.5)
     assert muon.param_groups[0]["lr"] == pytest.approx(0.005)
     assert adam.param_groups[0]["lr"] == pytest.approx(0.00075)
+
+
+def test_sgd_may_take_the_rest_at_two_rates():
+    spec = OptimSpec(name="muon", aux="sgd", aux_lr=0.1, aux_bias_lr=4.0, aux_momentum=0.8, aux_decay=0.02)
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Linear(4, 2))
+    twin = copy.deepcopy(model)
+    _, ours = optimizers.build(model, spec)
+    for named, lr in (
+        ("0.weight", 0.1),
+        ("3.weight", 0.1),
+        ("0.bias", 4.0),
+        ("2.bias", 4.0),
+        ("2.weight", 4.0),
+    ):
+        weight, other = model.get_parameter(named), twin.get_parameter(named)
+        buffer = torch.zeros_like(other)
+        for step in range(3):
+            weight.grad = torch.full_like(weight, 0.3 + step)
+            gradient = weight.grad + 0.02 / lr * other.detach()
+            buffer = 0.8 * buffer + gradient
+            other.data -= lr * (gradient + 0.8 * buffer)
+            ours.step()
+            weight.grad = None
+        torch.testing.assert_close(weight, other)
+    assert torch.equal(model[1].weight, twin[1].weight)  # Muon's
 
 
 def test_unit_rows_make_the_rate_a_relative_one():

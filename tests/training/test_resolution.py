@@ -17,6 +17,13 @@ def test_areas_are_averaged():
     assert small.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_a_crop_is_the_middle():
+    images = torch.rand(3, 2, 48, 32)
+    small = shrink(images, SmallSpec(side_px=26, by="crop"), 0.0)
+    assert torch.equal(small, images[:, :, 4:43, 3:29])
+    assert small.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize(
     ("shape", "expected"), [((32, 32), (24, 24)), ((48, 32), (36, 24)), ((30, 45), (24, 36))]
 )

@@ -66,8 +66,10 @@ class Learner:
             except CheckpointError as error:
                 told.append(_if_allowed(allow_inexact, error, "the average starts from the model"))
                 self.average.restart(self.model)
-        if self.seen is not None:
-            self.seen.restore(parts.get("seen", {}))
+        if self.seen is not None and "seen" in parts:
+            self.seen.restore(parts["seen"])
+        elif self.seen is not None:
+            told.append("which images are easy is found out anew")
         for number, optimizer in enumerate(self.optimizers):
             saved = parts.get(f"optimizer-{number}", {})
             try:

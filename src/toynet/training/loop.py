@@ -10,9 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,7 +30,6 @@ from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
 from toynet.training.precision import arithmetic
 from toynet.training.resolution import shrink
-from toynet.training.seen import Seen
 from toynet.training.setup import Setup, in_steps
 from toynet.training.shares import Share
 from toynet.training.spec import LossSpec, OptimSpec, ScheduleSpec, TrainSpec
@@ -83,9 +80,9 @@ def train(
         epoch = state.epoch
         model.train()
         order = batches.order(images_in_all, seed=spec.seed, epoch=epoch, balance=evenly)
+        before = None
         if learner.seen is not None:
-            order = _taken(learner, learner.seen, order, course)
-        before = learner.seen.before if learner.seen is not None else None
+            order, before = learner.seen.epoch(order, course.counts[epoch], begun=state.batch > 0)
         draws = pipeline.draw(plan.augment, order, seed=spec.seed, epoch=epoch, before=before)
         count = len(order)
         indices = torch.from_numpy(order).to(data.labels.device)
@@ -130,14 +127,6 @@ def train(
         if _worth_saving(learner, spec):
             save(learner)
         _stop_if_asked(stop, learner, save, ranks)
-
-
-def _taken(learner: Learner, seen: Seen, order: NDArray[np.int64], course: Course) -> NDArray[np.int64]:
-    """Those of `order` that the coming epoch takes; an epoch that has begun goes on with its own."""
-    state = learner.state
-    if state.batch == 0:
-        seen.begin(len(order), course.counts[state.epoch])
-    return seen.taken(order)
 
 
 def _augmented(

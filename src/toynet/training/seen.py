@@ -22,8 +22,20 @@ class Seen:
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
 
-    def begin(self, images: int, count: int) -> None:
-        """Choose the `count` of `images` that the coming epoch takes: those of the largest losses."""
+    def epoch(
+        self, order: NDArray[np.int64], count: int, *, begun: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Of `order`, which holds every image once, the `count` of the largest losses, in its order.
+
+        An epoch that is `begun` goes on with the images that it began with. Also returned is how often each
+        of all images was taken in earlier epochs; of those that are left out it is one less.
+        """
+        if not (begun and self.tensors):
+            self._begin(len(order), count)
+        kept = order[~self.tensors["left_out"].numpy()[order]]
+        return kept, self.tensors["times"].numpy() - 1
+
+    def _begin(self, images: int, count: int) -> None:
         if not self.tensors:
             self.tensors = {
                 "loss": torch.full((images,), torch.inf),
@@ -33,16 +45,6 @@ class Seen:
         easiest = self.tensors["loss"].argsort(stable=True)[: images - count]
         self.tensors["left_out"].zero_()[easiest] = True
         self.tensors["times"] += ~self.tensors["left_out"]
-
-    def taken(self, order: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of `order` that this epoch takes."""
-        kept: NDArray[np.int64] = order[~self.tensors["left_out"].numpy()[order]]
-        return kept
-
-    @property
-    def before(self) -> NDArray[np.int64]:
-        """How often each of the images that are taken was taken in earlier epochs."""
-        return self.tensors["times"].numpy() - 1
 
     def note(self, indices: NDArray[np.int64], losses: Tensor) -> None:
         """Remember the losses (B,) of the images at `indices`."""
