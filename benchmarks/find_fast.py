@@ -131,7 +131,7 @@ class Worth:
 
     def __init__(self, runs: list[dict[str, Any]]) -> None:
         self.names = [(factor, level) for factor, levels in FACTORS.items() for level in levels]
-        design = np.array([self._row(run["levels"]) for run in runs]).reshape(len(runs), -1)
+        design = np.array([self._row(run["levels"]) for run in runs]).reshape(len(runs), 1 + len(self.names))
         score = np.array([100 * run["accuracy"] for run in runs])
         centre = float(np.median(score)) if runs else 0.0
         precision = np.diag([1 / 9.0] + [1 / SPREAD**2] * len(self.names)) + design.T @ design / NOISE**2
