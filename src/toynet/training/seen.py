@@ -28,7 +28,7 @@ class Seen:
         """Of `order`, which holds every image once, the `count` of the largest losses, in its order.
 
         An epoch that is `begun` goes on with the images that it began with. Also returned is how often each
-        of all images was taken in earlier epochs; of those that are left out it is one less.
+        of all images was taken in earlier epochs, which tells nothing of those that are left out.
         """
         if not (begun and self.tensors):
             self._begin(len(order), count)
