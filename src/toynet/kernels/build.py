@@ -26,7 +26,16 @@ from toynet.core.environment import flags
 FOLDER = Path(__file__).parent
 """Where the C files lie."""
 
-_FLAGS = ["-std=c11", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-fPIC"]
+_FLAGS = [
+    "-std=c11",
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=fast",
+    "-fopenmp",
+    "-fPIC",
+]
 if platform.machine() == "x86_64":
     _FLAGS.append("-mprefer-vector-width=512")
 _COMPILERS = "cc", "gcc", "clang"

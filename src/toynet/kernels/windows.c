@@ -58,6 +58,11 @@ void fold(const bf16 *rows, bf16 *dx, const windows *w, int threads) {
                     parts[count++] = rows + ((output * side + down) * side + along) * channels;
                 }
             bf16 *restrict to = dx + row * line + column * channels;
+            if (count <= 1) {
+                if (count) memcpy(to, parts[0], channels * sizeof(bf16));
+                else memset(to, 0, channels * sizeof(bf16));
+                continue;
+            }
             for (index first = 0; first < channels; first += LANES) {
                 index size = channels - first < LANES ? channels - first : LANES;
                 float sums[LANES] = {0};

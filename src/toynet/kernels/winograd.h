@@ -1,22 +1,26 @@
 /* 3x3 convolutions and their gradients by Winograd's minimal filtering, on bfloat16 maps in channels-last order.
  * Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks"; stride 2 is ours.
  *
- * Results are taken in tiles. The pixels under a tile and the kernel are each turned into points, with additions
- * only; the points are multiplied, each with its like, in matrix products over the channels; and the sums are turned
- * back into results. A tile of 2x2 outputs has 16 points at stride 1 and 25 at stride 2, and so many multiplications
- * where the convolution itself has 36. The gradient by the maps is such a filtering with the kernel turned round. That by
- * the kernel has the products of the points of both, pixels and gradients, summed over the tiles.
+ * Results are taken in tiles. The pixels under a tile and the kernel are each turned into points; the points are
+ * multiplied, each with its like, in matrix products over the channels; and the sums are turned back into results. At
+ * stride 1 a tile of 2x4 outputs has 24 points where the convolution itself has 72 multiplications, at stride 2 one of
+ * 2x2 has 25 for 36. The gradient by the maps is such a filtering with the kernel turned round. That by the kernel has
+ * the products of the points of both, pixels and gradients, summed over the tiles.
  *
- * All are of two dimensions, taken one after the other. For pixels d, kernel g, points p and results r of one:
+ * The two dimensions are taken one after the other. For pixels d, kernel g, points p and results r of one:
  *
- *     SAME      p = d0 - d2, d1 + d2, d2 - d1, d1 - d3      times g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2
+ *     TWO       p = d0 - d2, d1 + d2, d2 - d1, d1 - d3      times g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2
  *               r = p0 + p1 + p2, p1 - p2 - p3
- *     HALVING   p = d0 - d2, d2, d4 - d2, d1, d3            times g0, g0 + g2, g2, g1, g1
+ *     HALF      p = d0 - d2, d2, d4 - d2, d1, d3            times g0, g0 + g2, g2, g1, g1
  *               r = p0 + p1 + p3, p1 + p2 + p4
- *     DOUBLING  p = d0 - d1, d1, d2 - d1, d1, d2            times the same (the gradient of HALVING by the maps)
+ *     TWICE     p = d0 - d1, d1, d2 - d1, d1, d2            times the same (the gradient of HALF by the maps)
  *               r = p0 + p1, p3, p1 + p2, p4
+ *     FOUR      four results by six points, the polynomials' values at 0, NEAR, -NEAR, FAR, -FAR and infinity
  *
- * Points are rounded to bfloat16, everything else is float, so errors are about twice those of bfloat16. Every
+ * NEAR and FAR, its inverse, were chosen for small errors. It serves along the maps only: in both dimensions its errors
+ * would be six times bfloat16's.
+ *
+ * Points are rounded to bfloat16, everything else is float, so errors are a few times those of bfloat16. Every
  * thread turns what it multiplies itself: what one core has written is slow for another to read. Numbers of channels
  * and filters are multiples of LANES.
  */
@@ -25,18 +29,26 @@
 
 #include "products.h"
 
+typedef enum { TWO, FOUR, HALF, TWICE } way;
 typedef enum { SAME, HALVING, DOUBLING } kind;
 
-enum { MOST_SIDE = 5, MOST_POINTS = 25, TAPS = 9, OUTPUTS = 4 };
+/* By kind, what is done down and along the maps. */
+static const way DOWN[] = {TWO, HALF, TWICE}, ALONG[] = {FOUR, HALF, TWICE};
 
-/* By kind: pixels, points and results of one dimension, and how far apart those of neighbouring tiles are. */
-static const int PIXELS[] = {4, 5, 3}, ACROSS[] = {4, 5, 5}, RESULTS[] = {2, 2, 4};
-static const int PIXEL_STEP[] = {2, 4, 2};
+enum { MOST_SIDE = 6, MOST_POINTS = 25, TAPS = 9, MOST_OUTPUTS = 16 };
 
-/* Each point of pixels is one of them plus a multiple of another. */
-static const int ONE[][MOST_SIDE] = {{0, 1, 2, 1}, {0, 2, 4, 1, 3}, {0, 1, 2, 1, 2}};
-static const int OTHER[][MOST_SIDE] = {{2, 2, 1, 3}, {2, 0, 2, 0, 0}, {1, 0, 1, 0, 0}};
-static const float SHARE[][MOST_SIDE] = {{-1, 1, -1, -1}, {-1, 0, -1, 0, 0}, {-1, 0, -1, 0, 0}};
+/* By way: pixels, points and results, and how far apart the pixels of neighbouring tiles are. */
+static const int PIXELS[] = {4, 6, 5, 3}, POINTS[] = {4, 6, 5, 5}, RESULTS[] = {2, 4, 2, 4}, STEP[] = {2, 4, 4, 2};
+
+/* But for FOUR, each point of pixels is one of them plus a multiple of another. */
+static const int ONE[][MOST_SIDE] = {{0, 1, 2, 1}, {0}, {0, 2, 4, 1, 3}, {0, 1, 2, 1, 2}};
+static const int OTHER[][MOST_SIDE] = {{2, 2, 1, 3}, {0}, {2, 0, 2, 0, 0}, {1, 0, 1, 0, 0}};
+static const float SHARE[][MOST_SIDE] = {{-1, 1, -1, -1}, {0}, {-1, 0, -1, 0, 0}, {-1, 0, -1, 0, 0}};
+
+static const float NEAR = 0.65f, FAR = 1 / 0.65f, NEAR2 = 0.4225f, FAR2 = 1 / 0.4225f;
+
+/* How many tiles before its turn the memory of a tile is asked for. */
+enum { AHEAD = 4 };
 
 /* Maps of height x width pixels and `channels`; results of tall x wide with `filters`. The first tile begins `top`
  * and `left` pixels outside the maps, and `over` and `before` outside the results. */
@@ -44,11 +56,21 @@ typedef struct {
     index images, height, width, channels, tall, wide, filters, top, left, over, before;
 } geometry;
 
+/* A filtering, and how it is gone about: each thread takes `many` tiles at once, and `sharing` threads some points each
+ * of the same tiles (for the gradient by the kernel). reversed: the kernel is that of the convolution of which this is
+ * the gradient by the maps. */
+typedef struct {
+    geometry g;
+    index kind, reversed, many, sharing, threads;
+} job;
+
 static const bf16 nothing[MOST_CHANNELS];
 
-INLINE index rows_of(const geometry *g, kind k) { return (g->tall + g->over + RESULTS[k] - 1) / RESULTS[k]; }
+INLINE index parts(index whole, index part) { return (whole + part - 1) / part; }
 
-INLINE index columns_of(const geometry *g, kind k) { return (g->wide + g->before + RESULTS[k] - 1) / RESULTS[k]; }
+INLINE index rows_of(const geometry *g, kind k) { return parts(g->tall + g->over, RESULTS[DOWN[k]]); }
+
+INLINE index columns_of(const geometry *g, kind k) { return parts(g->wide + g->before, RESULTS[ALONG[k]]); }
 
 INLINE index tiles_of(const geometry *g, kind k) { return g->images * rows_of(g, k) * columns_of(g, k); }
 
@@ -69,33 +91,54 @@ INLINE spot next_spot(const geometry *g, kind k, spot at) {
     return at;
 }
 
-/* Where side x side places lie of which the first is at (row, column); `nothing` outside the map. */
-INLINE void place(const bf16 *map, index height, index width, index channels, index row, index column, int side,
-                  const bf16 **at) {
-    if (row >= 0 && column >= 0 && row + side <= height && column + side <= width) {
-        const bf16 *first = map + (row * width + column) * channels;
-        for (int down = 0; down < side; down++, first += width * channels)
-            for (int along = 0; along < side; along++) at[down * side + along] = first + along * channels;
+/* Where down x along places lie of which the first is at (row, column); `nothing` outside the map. */
+INLINE void place(const bf16 *map, index height, index width, index channels, index row, index column, int down,
+                  int along, const bf16 **at) {
+    const bf16 *first = map + (row * width + column) * channels;
+    if (row >= 0 && column >= 0 && row + down <= height && column + along <= width) {
+        for (int i = 0; i < down; i++, first += width * channels)
+            for (int j = 0; j < along; j++) at[i * along + j] = first + j * channels;
         return;
     }
-    for (int down = 0; down < side; down++)
-        for (int along = 0; along < side; along++) {
-            index y = row + down, x = column + along;
-            int inside = y >= 0 && y < height && x >= 0 && x < width;
-            at[down * side + along] = inside ? map + (y * width + x) * channels : nothing;
-        }
+    int inside[MOST_SIDE];
+    for (int j = 0; j < along; j++) inside[j] = column + j >= 0 && column + j < width;
+    for (int i = 0; i < down; i++, first += width * channels) {
+        int within = row + i >= 0 && row + i < height;
+        for (int j = 0; j < along; j++) at[i * along + j] = within & inside[j] ? first + j * channels : nothing;
+    }
 }
 
 INLINE void place_pixels(const bf16 *maps, const geometry *g, spot tile, kind k, const bf16 **at) {
-    index row = tile.row * PIXEL_STEP[k] - g->top, column = tile.column * PIXEL_STEP[k] - g->left;
+    index row = tile.row * STEP[DOWN[k]] - g->top, column = tile.column * STEP[ALONG[k]] - g->left;
     const bf16 *map = maps + tile.image * g->height * g->width * g->channels;
-    place(map, g->height, g->width, g->channels, row, column, PIXELS[k], at);
+    place(map, g->height, g->width, g->channels, row, column, PIXELS[DOWN[k]], PIXELS[ALONG[k]], at);
 }
 
 INLINE void place_results(const bf16 *maps, const geometry *g, spot tile, kind k, const bf16 **at) {
-    index row = tile.row * RESULTS[k] - g->over, column = tile.column * RESULTS[k] - g->before;
+    index row = tile.row * RESULTS[DOWN[k]] - g->over, column = tile.column * RESULTS[ALONG[k]] - g->before;
     const bf16 *map = maps + tile.image * g->tall * g->wide * g->filters;
-    place(map, g->tall, g->wide, g->filters, row, column, RESULTS[k], at);
+    place(map, g->tall, g->wide, g->filters, row, column, RESULTS[DOWN[k]], RESULTS[ALONG[k]], at);
+}
+
+/* Ask for down x along places of a map early, that they may be near when they are needed. */
+INLINE void ask(const bf16 *map, index width, index channels, index row, index column, int down, int along) {
+    const bf16 *first = map + (row * width + column) * channels;
+    for (int i = 0; i < down; i++, first += width * channels)
+        for (index place = 0; place < along * channels; place += 2 * LANES) __builtin_prefetch(first + place, 0, 2);
+}
+
+/* Ask for the pixels of the tile that is AHEAD of this one, but for those that tiles above it have used. */
+INLINE void ask_pixels(const bf16 *maps, const geometry *g, spot tile, kind k) {
+    int fresh = STEP[DOWN[k]], used = PIXELS[DOWN[k]] - fresh;
+    index row = tile.row * fresh - g->top + used, column = (tile.column + AHEAD) * STEP[ALONG[k]];
+    const bf16 *map = maps + tile.image * g->height * g->width * g->channels;
+    ask(map, g->width, g->channels, row, column, fresh, STEP[ALONG[k]]);
+}
+
+INLINE void ask_results(const bf16 *maps, const geometry *g, spot tile, kind k) {
+    index row = tile.row * RESULTS[DOWN[k]], column = (tile.column + AHEAD) * RESULTS[ALONG[k]];
+    const bf16 *map = maps + tile.image * g->tall * g->wide * g->filters;
+    ask(map, g->wide, g->filters, row, column, RESULTS[DOWN[k]], RESULTS[ALONG[k]]);
 }
 
 /* one + share * other, for shares of -1, 0 and 1. */
@@ -108,14 +151,41 @@ INLINE void load_all(const bf16 *const *at, index channel, int count, lanes *fou
     for (int i = 0; i < count; i++) found[i] = load(at[i] + channel);
 }
 
+INLINE lanes table_point(const lanes *pixels, int apart, way w, int point) {
+    return combined(pixels[ONE[w][point] * apart], pixels[OTHER[w][point] * apart], SHARE[w][point]);
+}
+
+/* The points of pixels of one dimension. */
+INLINE void points_of(const lanes *d, way w, lanes *points) {
+    if (w == FOUR) {
+        lanes even = d[4] - d[2] * FAR2, odd = d[3] * NEAR - d[1] * FAR;
+        lanes flat = d[4] - d[2] * NEAR2, steep = d[3] * FAR - d[1] * NEAR;
+        points[0] = d[0] - d[2] * (NEAR2 + FAR2) + d[4];
+        points[1] = even + odd;
+        points[2] = even - odd;
+        points[3] = flat + steep;
+        points[4] = flat - steep;
+        points[5] = d[1] - d[3] * (NEAR2 + FAR2) + d[5];
+        return;
+    }
+#pragma GCC unroll 6
+    for (int point = 0; point < POINTS[w]; point++) points[point] = table_point(d, 1, w, point);
+}
+
 /* One line of points of pixels. */
 INLINE void pixel_points(const lanes *pixels, int line, kind k, lanes *points) {
     lanes t[MOST_SIDE];
-    const lanes *one = pixels + ONE[k][line] * PIXELS[k], *other = pixels + OTHER[k][line] * PIXELS[k];
-#pragma GCC unroll 5
-    for (int j = 0; j < PIXELS[k]; j++) t[j] = combined(one[j], other[j], SHARE[k][line]);
-#pragma GCC unroll 5
-    for (int j = 0; j < ACROSS[k]; j++) points[j] = combined(t[ONE[k][j]], t[OTHER[k][j]], SHARE[k][j]);
+    int across = PIXELS[ALONG[k]];
+#pragma GCC unroll 6
+    for (int j = 0; j < across; j++) t[j] = table_point(pixels + j, across, DOWN[k], line);
+    points_of(t, ALONG[k], points);
 }
+
+/* kernel (filters, 3, 3, channels) -> for each point, blocks of filters by pairs of channels. */
+void winograd_points(const float *kernel, uint32_t *points, const job *j);
+
+INLINE int points_in_all(kind k) { return POINTS[DOWN[k]] * POINTS[ALONG[k]]; }
+
+INLINE int pixels_in_all(kind k) { return PIXELS[DOWN[k]] * PIXELS[ALONG[k]]; }
 
 #endif

@@ -1,14 +1,15 @@
 """3x3 convolutions with fewer multiplications: Winograd's minimal filtering.
 
-A tile of 2x2 outputs takes 16 multiplications at stride 1 and 25 at stride 2, where the convolution itself
-takes 36. Worth it where they are what a convolution waits for: on processors that multiply bf16 in vector
-registers. Errors are about twice those of bf16. `winograd.h` says how.
+A tile of 2x4 outputs takes 24 multiplications at stride 1 where the convolution itself takes 72, one of 2x2
+takes 25 at stride 2 for 36. Worth it where they are what a convolution waits for: on processors that multiply
+bf16 in vector registers. At stride 1 errors are three times those of bf16, four times in the kernel's
+gradient; a whole network's are about a third larger than in bf16. `winograd.h` says how.
 Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks", arXiv 1509.09308.
 """
 
 import ctypes
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -29,8 +30,14 @@ SIDE = 3
 _ROWS = 8
 """As in `products.h`: a thread takes a multiple of so many tiles."""
 
-_MOST_TILES, _TILE_NUMBERS, _PAIR_NUMBERS = 96, 196_608, 2_097_152
-"""What a thread takes at once, as fits its caches: tiles, and numbers in their points. Found by timing."""
+_MOST_TILES, _TILE_NUMBERS = 64, 98_304
+"""What a thread filters at once, as fits its caches: tiles, and numbers in their points. Found by timing."""
+
+_FEWEST_PAIRED, _PAIR_NUMBERS = 32, 1_048_576
+"""The same for the gradient by the kernel."""
+
+_MANY_TILES = 32
+"""Where numbers in the points of all tiles are so many times those in the sums, no thread shares tiles."""
 
 _MOST_SUMS = 1 << 26
 """Numbers in the sums of all groups of threads, 256 MiB; with very large kernels fewer threads work."""
@@ -54,135 +61,140 @@ def convolve(maps: Tensor, kernel: Tensor, windows: Windows) -> Tensor:
     return result
 
 
+def tiles(windows: Windows, images: int) -> int:
+    """In how many tiles the outputs of so many maps are taken."""
+    down, along = (_SAME if windows.stride == 1 else _HALVING).results
+    return images * -(-windows.tall // down) * -(-windows.wide // along)
+
+
 class _Kind(NamedTuple):
     """One of the filterings of `winograd.h`."""
 
     number: int
     points: int
-    results: int
-    """Pixels of a tile of them across."""
+    results: tuple[int, int]
+    """Pixels of a tile of them, down and along."""
 
 
-_SAME, _HALVING, _DOUBLING = _Kind(0, 16, 2), _Kind(1, 25, 2), _Kind(2, 25, 4)
+_SAME, _HALVING, _DOUBLING = _Kind(0, 24, (2, 4)), _Kind(1, 25, (2, 2)), _Kind(2, 25, (4, 4))
 
 
-class _Geometry(ctypes.Structure):
+class _Job(ctypes.Structure):
+    """A filtering of maps (images, height, width, channels) into (tall, wide, filters), and how it is done.
+
+    As `job` of `winograd.h`.
+    """
+
     _fields_ = tuple(
         (name, ctypes.c_int64)
         for name in (
             *("images", "height", "width", "channels", "tall", "wide", "filters"),
             *("top", "left", "over", "before"),
+            *("kind", "reversed", "many", "sharing", "threads"),
         )
     )
 
-    def tiles(self, kind: _Kind) -> int:
-        rows, columns = (
-            -(-side // kind.results) for side in (self.tall + self.over, self.wide + self.before)
-        )
-        return int(self.images * rows * columns)
+
+class _Plan(NamedTuple):
+    """The jobs of a convolution: its own, the gradient by the maps, that by the kernel; rooms in words."""
+
+    forward: _Job
+    forward_room: int
+    back: _Job
+    back_room: int
+    kernel: _Job
+    kernel_room: int
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows) -> Tensor:
         ctx.save_for_backward(maps, kernel)
-        images, channels, *given = maps.shape
-        wanted, margins = (windows.tall, windows.wide), (windows.top, windows.left)
-        ctx.geometry = _Geometry(images, *given, channels, *wanted, len(kernel), *margins)
-        ctx.kind = _SAME if windows.stride == 1 else _HALVING
-        return _filter(maps, _points("winograd_kernel", kernel, ctx.kind), ctx.geometry, ctx.kind)
+        ctx.plan = plan = _plan(maps.shape, len(kernel), windows, torch.get_num_threads())
+        return _filter(maps, kernel, plan.forward, plan.forward_room)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         maps, kernel = ctx.saved_tensors
-        kind, g = ctx.kind, ctx.geometry
+        plan: _Plan = ctx.plan
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         by_maps = by_kernel = None
         if ctx.needs_input_grad[0]:
-            back = _Geometry(g.images, g.tall, g.wide, g.filters, g.height, g.width, g.channels, 1, 1)
-            if kind is _HALVING:
-                back.over, back.before = g.top, g.left
-            points = _points("winograd_kernel_reversed", kernel, kind)
-            by_maps = _filter(gradient, points, back, _SAME if kind is _SAME else _DOUBLING)
+            by_maps = _filter(gradient, kernel, plan.back, plan.back_room)
         if ctx.needs_input_grad[1]:
-            by_kernel = _kernel_gradient(maps, gradient, g, kind).to(kernel.dtype)
+            by_kernel = torch.empty(kernel.shape, memory_format=torch.channels_last)
+            room = torch.empty(plan.kernel_room, dtype=torch.int32)
+            library().winograd_kernel_gradient(
+                *pointers(maps, gradient, by_kernel, room), ctypes.byref(plan.kernel)
+            )
+            by_kernel = by_kernel.to(kernel.dtype)
         return by_maps, by_kernel, None
 
 
-def _filter(maps: Tensor, points: Tensor, geometry: _Geometry, kind: _Kind) -> Tensor:
-    """What the maps give with the points of a kernel."""
-    threads, channels = torch.get_num_threads(), geometry.channels
-    shape = geometry.images, geometry.filters, geometry.tall, geometry.wide
-    result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
-    share = -(-geometry.tiles(kind) // threads)
-    many = min(share, _MOST_TILES, max(_ROWS, _TILE_NUMBERS // (kind.points * channels)))
-    many = _rounded_up(many, _ROWS)
-    size = _room("winograd_filter_room", channels, many, kind.number)
-    room = torch.empty(threads, size, dtype=torch.int32)
-    library().winograd_filter(
-        *pointers(maps, points, result),
-        ctypes.byref(geometry),
-        *pointers(room),
-        *_integers(size, many),
-        kind.number,
-        threads,
-    )
-    return result
-
-
-def _kernel_gradient(maps: Tensor, gradient: Tensor, geometry: _Geometry, kind: _Kind) -> Tensor:
-    """In fp32: (K, C, 3, 3)."""
-    channels, filters, tiles = geometry.channels, geometry.filters, geometry.tiles(kind)
-    sharing = math.gcd(torch.get_num_threads(), 4)
-    most_groups = max(1, _MOST_SUMS // (kind.points * channels * filters))
-    groups = min(torch.get_num_threads() // sharing, tiles, most_groups)
-    share, threads = -(-tiles // groups), groups * sharing
-    many = _rounded_up(min(share, max(32, _PAIR_NUMBERS // (kind.points * (channels + filters)))), 2)
-    size = _room("winograd_sums_room", channels, filters, many, sharing, kind.number)
-    room = torch.empty(threads, size, dtype=torch.int32)
-    sums = torch.empty(groups, kind.points, filters, channels)
-    library().winograd_kernel_sums(
-        *pointers(maps, gradient, sums),
-        ctypes.byref(geometry),
-        *pointers(room),
-        *_integers(size, many),
-        sharing,
-        kind.number,
-        threads,
-    )
-    result = torch.empty((filters, channels, SIDE, SIDE), memory_format=torch.channels_last)
-    library().winograd_kernel_gradient(
-        *pointers(sums),
-        *_integers(groups),
-        *pointers(result),
-        *_integers(channels, filters),
-        kind.number,
-        threads,
-    )
-    return result
-
-
-def _points(name: str, kernel: Tensor, kind: _Kind) -> Tensor:
-    """The kernel's points, as the function `name` arranges them."""
-    filters, channels = kernel.shape[:2]
+def _filter(maps: Tensor, kernel: Tensor, job: _Job, words: int) -> Tensor:
     taps = kernel.detach().float().contiguous(memory_format=torch.channels_last)
-    points = torch.empty(kind.points * filters * channels // 2, dtype=torch.int32)
-    sizes = _integers(channels, filters)
-    getattr(library(), name)(*pointers(taps, points), *sizes, kind.number, torch.get_num_threads())
-    return points
+    shape = job.images, job.filters, job.tall, job.wide
+    result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
+    room = torch.empty(words, dtype=torch.int32)
+    library().winograd_filter(*pointers(maps, taps, result, room), ctypes.byref(job))
+    return result
 
 
-def _room(name: str, *sizes: int) -> int:
-    """The words that a thread works in, as the function `name` tells."""
+@lru_cache(maxsize=1024)
+def _plan(shape: torch.Size, filters: int, windows: Windows, threads: int) -> _Plan:
+    """For maps of `shape` (N, C, H, W)."""
+    images, channels, height, width = shape
+    tall, wide, top, left = windows.tall, windows.wide, windows.top, windows.left
+    there = images, height, width, channels, tall, wide, filters
+    back = images, tall, wide, filters, height, width, channels
+    if windows.stride == 1:
+        forward = _filtering(_SAME, *there, top, left, 0, 0, threads=threads)
+        backward = _filtering(_SAME, *back, 1, 1, 0, 0, threads=threads)
+    else:
+        forward = _filtering(_HALVING, *there, top, left, 0, 0, threads=threads)
+        backward = _filtering(_DOUBLING, *back, 1, 1, top, left, threads=threads)
+    backward.reversed = 1
+    kernel = _summing(_SAME if windows.stride == 1 else _HALVING, *there, top, left, 0, 0, threads=threads)
+    rooms = _room("winograd_filter_room", forward), _room("winograd_filter_room", backward)
+    return _Plan(forward, rooms[0], backward, rooms[1], kernel, _room("winograd_gradient_room", kernel))
+
+
+def _filtering(kind: _Kind, *geometry: int, threads: int) -> _Job:
+    job = _Job(*geometry, kind=kind.number, sharing=1, threads=threads)
+    share = -(-_tiles(job, kind) // threads)
+    many = min(share, _MOST_TILES, _TILE_NUMBERS // (kind.points * job.channels))
+    job.many = _rounded_up(max(many, 1), _ROWS)
+    return job
+
+
+def _summing(kind: _Kind, *geometry: int, threads: int) -> _Job:
+    """Threads share tiles unless it costs more to read these twice than to have sums of their own."""
+    job = _Job(*geometry, kind=kind.number)
+    tiles, channels, filters = _tiles(job, kind), job.channels, job.filters
+    alone = tiles * (channels + filters) >= _MANY_TILES * channels * filters
+    job.sharing = 1 if alone else math.gcd(threads, 4)
+    most_groups = max(1, _MOST_SUMS // (kind.points * channels * filters))
+    groups = min(threads // job.sharing, tiles, most_groups)
+    job.threads = groups * job.sharing
+    # All sums are read and written for every so many tiles.
+    fewest = channels * filters // (channels + filters)
+    many = max(_FEWEST_PAIRED, fewest, _PAIR_NUMBERS // (kind.points * (channels + filters)))
+    job.many = _rounded_up(min(-(-tiles // groups), many), 2)
+    return job
+
+
+def _tiles(job: _Job, kind: _Kind) -> int:
+    down, along = kind.results
+    return int(job.images * -(-(job.tall + job.over) // down) * -(-(job.wide + job.before) // along))
+
+
+def _room(name: str, job: _Job) -> int:
+    """The words that a job works in, as the function `name` tells."""
     tell = getattr(library(), name)
     tell.restype = ctypes.c_int64
-    return int(tell(*_integers(*sizes)))
+    return int(tell(ctypes.byref(job)))
 
 
 def _rounded_up(count: int, step: int) -> int:
     return -(-count // step) * step
-
-
-def _integers(*values: int) -> list[ctypes.c_int64]:
-    return [ctypes.c_int64(value) for value in values]

@@ -2,21 +2,35 @@
 #include "winograd.h"
 
 /* Each point of gradients by two outputs is so much of the first and so much of the second. */
-static const float FIRST[][MOST_SIDE] = {{1, 1, 1, 0}, {1, 1, 0, 1, 0}};
-static const float SECOND[][MOST_SIDE] = {{0, 1, -1, -1}, {0, 1, 1, 0, 1}};
+static const float FIRST[][MOST_SIDE] = {{1, 1, 1, 0}, {0}, {1, 1, 0, 1, 0}};
+static const float SECOND[][MOST_SIDE] = {{0, 1, -1, -1}, {0}, {0, 1, 1, 0, 1}};
 
-INLINE lanes combined_outputs(lanes first, lanes second, kind k, int point) {
-    if (FIRST[k][point] != 0) return combined(first, second, SECOND[k][point]);
-    return SECOND[k][point] > 0 ? second : -second;
+INLINE lanes combined_outputs(lanes first, lanes second, way w, int point) {
+    if (FIRST[w][point] != 0) return combined(first, second, SECOND[w][point]);
+    return SECOND[w][point] > 0 ? second : -second;
 }
 
-/* One line of points of gradients by 2x2 outputs. */
+/* One line of points of gradients by outputs, of which there are two down. */
 INLINE void gradient_points(const bf16 *const *at, index filter, int line, kind k, lanes *points) {
-    lanes t[2];
-#pragma GCC unroll 2
-    for (int j = 0; j < 2; j++) t[j] = combined_outputs(load(at[j] + filter), load(at[2 + j] + filter), k, line);
+    lanes t[4];
+    way along = ALONG[k];
+    int wide = RESULTS[along];
+#pragma GCC unroll 4
+    for (int j = 0; j < wide; j++)
+        t[j] = combined_outputs(load(at[j] + filter), load(at[wide + j] + filter), DOWN[k], line);
+    if (along == FOUR) {
+        lanes even = t[0] + t[2] * NEAR2, odd = t[1] * NEAR + t[3] * (NEAR * NEAR2);
+        lanes flat = t[0] + t[2] * FAR2, steep = t[1] * FAR + t[3] * (FAR * FAR2);
+        points[0] = t[0];
+        points[1] = even + odd;
+        points[2] = even - odd;
+        points[3] = flat + steep;
+        points[4] = flat - steep;
+        points[5] = t[3];
+        return;
+    }
 #pragma GCC unroll 5
-    for (int j = 0; j < ACROSS[k]; j++) points[j] = combined_outputs(t[0], t[1], k, j);
+    for (int j = 0; j < POINTS[along]; j++) points[j] = combined_outputs(t[0], t[1], along, j);
 }
 
 /* The points of one line, those from `begin` to `end`, of two tiles' pixels or of the gradients by their outputs. */
@@ -29,14 +43,14 @@ INLINE void pair_line(const bf16 *const *one, const bf16 *const *two, index chan
             gradient_points(two, channel, line, k, b);
         } else {
             lanes pixels[MOST_POINTS];
-            load_all(one, channel, PIXELS[k] * PIXELS[k], pixels);
+            load_all(one, channel, pixels_in_all(k), pixels);
             pixel_points(pixels, line, k, a);
-            load_all(two, channel, PIXELS[k] * PIXELS[k], pixels);
+            load_all(two, channel, pixels_in_all(k), pixels);
             pixel_points(pixels, line, k, b);
         }
-#pragma GCC unroll 5
-        for (int j = 0; j < ACROSS[k]; j++) {
-            int point = line * ACROSS[k] + j;
+#pragma GCC unroll 6
+        for (int j = 0; j < POINTS[ALONG[k]]; j++) {
+            int point = line * POINTS[ALONG[k]] + j;
             if (point >= begin && point < end)
                 store_paired(blocks + ((point - begin) * channels + channel) / LANES * apart, a[j], b[j]);
         }
@@ -47,8 +61,8 @@ INLINE void pair_line(const bf16 *const *one, const bf16 *const *two, index chan
 INLINE void pair_points(const bf16 *const *one, const bf16 *const *two, index channels, index apart, int begin, int end,
                         uint32_t *blocks, kind k, int gradients) {
 #pragma GCC unroll 5
-    for (int line = 0; line < ACROSS[k]; line++)
-        if (line * ACROSS[k] < end && (line + 1) * ACROSS[k] > begin)
+    for (int line = 0; line < POINTS[DOWN[k]]; line++)
+        if (line * POINTS[ALONG[k]] < end && (line + 1) * POINTS[ALONG[k]] > begin)
             pair_line(one, two, channels, apart, begin, end, blocks, line, k, gradients);
 }
 
@@ -65,10 +79,14 @@ INLINE void sum_tiles(const bf16 *x, const bf16 *dy, float *sums, const geometry
         spot next = alone ? here : next_spot(g, k, here);
         place_pixels(x, g, here, k, one);
         place_pixels(x, g, next, k, two);
+        ask_pixels(x, g, here, k);
+        ask_pixels(x, g, next, k);
         pair_points(one, two, channels, apart, begin, end, pixels + step * LANES, k, 0);
         place_results(dy, g, here, k, one);
         place_results(dy, g, next, k, two);
-        for (int output = 0; alone && output < OUTPUTS; output++) two[output] = nothing;
+        ask_results(dy, g, here, k);
+        ask_results(dy, g, next, k);
+        for (int output = 0; alone && output < MOST_OUTPUTS; output++) two[output] = nothing;
         pair_points(one, two, filters, apart, begin, end, gradients + step * LANES, k, 1);
         here = next_spot(g, k, next);
     }
@@ -81,41 +99,58 @@ INLINE void sum_tiles(const bf16 *x, const bf16 *dy, float *sums, const geometry
         }
 }
 
-/* The words that `winograd_kernel_sums` wants for each thread. */
-index winograd_sums_room(index channels, index filters, index many, index sharing, index which) {
-    index points = (ACROSS[which] * ACROSS[which] + sharing - 1) / sharing;
-    return points * (many / 2 + 1) * (channels + filters);
+INLINE index sums_room(const job *j) {
+    return j->threads / j->sharing * points_in_all(j->kind) * j->g.filters * j->g.channels;
 }
 
-/* The sums over tiles of products of points, by point, filter and channel, from x and `dy`, the gradient by its
- * outputs. `sharing` threads each take some points of the same tiles; each group of so many threads has sums of its
- * own, and at least one tile. room: for each thread, `size` words; a thread takes `many` tiles at once, an even number. */
-void winograd_kernel_sums(const bf16 *x, const bf16 *dy, float *sums, const geometry *g, uint32_t *room, index size,
-                          index many, int sharing, int which, int threads) {
-    int points = ACROSS[which] * ACROSS[which];
-    index tiles = tiles_of(g, which), groups = threads / sharing;
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (index share = 0; share < threads; share++) { /* not by thread: there may be fewer than asked for */
+INLINE index thread_room(const job *j) {
+    return parts(points_in_all(j->kind), j->sharing) * (j->many / 2 + 1) * (j->g.channels + j->g.filters);
+}
+
+/* The words that `winograd_kernel_gradient` wants. */
+index winograd_gradient_room(const job *j) { return sums_room(j) + j->threads * thread_room(j); }
+
+/* The sums over tiles of products of points, by point, filter and channel. Each group of threads that share tiles has
+ * sums of its own, and at least one tile. */
+static void sum_points(const bf16 *x, const bf16 *dy, float *sums, uint32_t *room, const job *j) {
+    const geometry *g = &j->g;
+    int points = points_in_all(j->kind);
+    index tiles = tiles_of(g, j->kind), sharing = j->sharing, groups = j->threads / sharing, many = j->many;
+#pragma omp parallel for num_threads(j->threads) schedule(static, 1)
+    for (index share = 0; share < j->threads; share++) { /* not by thread: there may be fewer than asked for */
         index group = share / sharing, origin = tiles * group / groups, last = tiles * (group + 1) / groups;
         int mine = (int)(share % sharing), begin = points * mine / sharing, end = points * (mine + 1) / sharing;
         float *own = sums + (group * points + begin) * g->filters * g->channels;
+        uint32_t *free = room + share * thread_room(j);
         for (index start = origin; start < last; start += many) {
             index count = last - start < many ? last - start : many;
-            uint32_t *free = room + share * size;
-            if (which == SAME) sum_tiles(x, dy, own, g, free, start, count, many, start == origin, begin, end, SAME);
-            else sum_tiles(x, dy, own, g, free, start, count, many, start == origin, begin, end, HALVING);
+            int first = start == origin;
+            if (j->kind == SAME) sum_tiles(x, dy, own, g, free, start, count, many, first, begin, end, SAME);
+            else sum_tiles(x, dy, own, g, free, start, count, many, first, begin, end, HALVING);
         }
     }
 }
 
+/* By NEAR and FAR: what divides the values of a kernel there, as those of the pixels are not. */
+static const float NEAR_PART = 0.5f / (0.4225f * (0.4225f - 1 / 0.4225f));
+static const float FAR_PART = 0.5f / (1 / 0.4225f * (1 / 0.4225f - 0.4225f));
+
 /* Points of three taps that are `apart` vectors from one another. */
-INLINE void tap_points(const lanes *taps, int apart, kind k, lanes *points) {
+INLINE void tap_points(const lanes *taps, int apart, way w, lanes *points) {
     lanes first = taps[0], middle = taps[apart], last = taps[2 * apart];
     points[0] = first;
-    if (k == SAME) {
+    if (w == TWO) {
         points[1] = (first + middle + last) * 0.5f;
         points[2] = (first - middle + last) * 0.5f;
         points[3] = last;
+    } else if (w == FOUR) {
+        lanes even = (first + last * NEAR2) * NEAR_PART, odd = middle * (NEAR * NEAR_PART);
+        lanes flat = (first + last * FAR2) * FAR_PART, steep = middle * (FAR * FAR_PART);
+        points[1] = even + odd;
+        points[2] = even - odd;
+        points[3] = flat + steep;
+        points[4] = flat - steep;
+        points[5] = last;
     } else {
         points[1] = first + last;
         points[2] = last;
@@ -126,18 +161,17 @@ INLINE void tap_points(const lanes *taps, int apart, kind k, lanes *points) {
 /* Points of a kernel from its 3x3 taps, each for LANES channels. */
 INLINE void kernel_points(const lanes *taps, kind k, lanes *points) {
     lanes t[3][MOST_SIDE];
-    for (int j = 0; j < 3; j++) tap_points(taps + j, 3, k, t[j]);
-    for (int i = 0; i < ACROSS[k]; i++) {
+    for (int j = 0; j < 3; j++) tap_points(taps + j, 3, DOWN[k], t[j]);
+    for (int i = 0; i < POINTS[DOWN[k]]; i++) {
         lanes line[3] = {t[0][i], t[1][i], t[2][i]};
-        tap_points(line, 1, k, points + i * ACROSS[k]);
+        tap_points(line, 1, ALONG[k], points + i * POINTS[ALONG[k]]);
     }
 }
 
-/* kernel (filters, 3, 3, channels) -> for each point, blocks of filters by pairs of channels. */
-void winograd_kernel(const float *kernel, uint32_t *points, index channels, index filters, int which, int threads) {
-    index across = channels / LANES, steps = channels / 2;
-    int count = ACROSS[which] * ACROSS[which];
-#pragma omp parallel for num_threads(threads)
+static void straight_points(const float *kernel, uint32_t *points, const job *j) {
+    index channels = j->g.channels, filters = j->g.filters, across = channels / LANES, steps = channels / 2;
+    int count = points_in_all(j->kind);
+#pragma omp parallel for num_threads(j->threads)
     for (index item = 0; item < filters / LANES * across; item++) {
         index first = item / across * LANES, channel = item % across * LANES;
         uint32_t found[MOST_POINTS][LANES][LANES / 2];
@@ -145,7 +179,7 @@ void winograd_kernel(const float *kernel, uint32_t *points, index channels, inde
             lanes taps[TAPS], turned[MOST_POINTS];
             for (int tap = 0; tap < TAPS; tap++)
                 taps[tap] = load_floats(kernel + ((first + filter) * TAPS + tap) * channels + channel);
-            if (which == SAME) kernel_points(taps, SAME, turned);
+            if (j->kind == SAME) kernel_points(taps, SAME, turned);
             else kernel_points(taps, HALVING, turned);
             for (int point = 0; point < count; point++) store((bf16 *)found[point][filter], turned[point]);
         }
@@ -157,35 +191,43 @@ void winograd_kernel(const float *kernel, uint32_t *points, index channels, inde
     }
 }
 
-/* The same for the gradient by the maps: taps in reverse, blocks of channels by pairs of filters. */
-void winograd_kernel_reversed(const float *kernel, uint32_t *points, index channels, index filters, int which,
-                              int threads) {
-    index steps = filters / 2;
-    int count = ACROSS[which] * ACROSS[which];
-#pragma omp parallel for num_threads(threads)
+/* Of a kernel (channels, 3, 3, filters), taps in reverse. */
+static void reversed_points(const float *kernel, uint32_t *points, const job *j) {
+    index channels = j->g.channels, filters = j->g.filters, steps = channels / 2;
+    int count = points_in_all(j->kind);
+#pragma omp parallel for num_threads(j->threads)
     for (index pair = 0; pair < steps; pair++)
-        for (index channel = 0; channel < channels; channel += LANES) {
+        for (index filter = 0; filter < filters; filter += LANES) {
             lanes found[2][MOST_POINTS];
             for (int one = 0; one < 2; one++) {
                 lanes taps[TAPS];
                 for (int tap = 0; tap < TAPS; tap++)
-                    taps[TAPS - 1 - tap] = load_floats(kernel + ((2 * pair + one) * TAPS + tap) * channels + channel);
-                if (which == SAME) kernel_points(taps, SAME, found[one]);
-                else kernel_points(taps, HALVING, found[one]);
+                    taps[TAPS - 1 - tap] = load_floats(kernel + ((2 * pair + one) * TAPS + tap) * filters + filter);
+                if (j->kind == SAME) kernel_points(taps, SAME, found[one]);
+                else kernel_points(taps, DOUBLING, found[one]);
             }
             for (int point = 0; point < count; point++)
-                store_paired(points + (point * channels + channel) * steps + pair * LANES, found[0][point],
+                store_paired(points + (point * filters + filter) * steps + pair * LANES, found[0][point],
                              found[1][point]);
         }
 }
 
+void winograd_points(const float *kernel, uint32_t *points, const job *j) {
+    (j->reversed ? reversed_points : straight_points)(kernel, points, j);
+}
+
 /* The gradient by three taps from that by their points. */
-INLINE void taps_of(const lanes *p, kind k, lanes *taps) {
-    if (k == SAME) {
+INLINE void taps_of(const lanes *p, way w, lanes *taps) {
+    if (w == TWO) {
         lanes both = (p[1] + p[2]) * 0.5f;
         taps[0] = p[0] + both;
         taps[1] = (p[1] - p[2]) * 0.5f;
         taps[2] = both + p[3];
+    } else if (w == FOUR) {
+        lanes near = (p[1] + p[2]) * NEAR_PART, far = (p[3] + p[4]) * FAR_PART;
+        taps[0] = p[0] + near + far;
+        taps[1] = (p[1] - p[2]) * (NEAR * NEAR_PART) + (p[3] - p[4]) * (FAR * FAR_PART);
+        taps[2] = near * NEAR2 + far * FAR2 + p[5];
     } else {
         taps[0] = p[0] + p[1];
         taps[1] = p[3] + p[4];
@@ -195,20 +237,22 @@ INLINE void taps_of(const lanes *p, kind k, lanes *taps) {
 
 INLINE void kernel_taps(const lanes *points, kind k, lanes *taps) {
     lanes t[MOST_SIDE][3];
-    for (int i = 0; i < ACROSS[k]; i++) taps_of(points + i * ACROSS[k], k, t[i]);
+    for (int i = 0; i < POINTS[DOWN[k]]; i++) taps_of(points + i * POINTS[ALONG[k]], ALONG[k], t[i]);
     for (int j = 0; j < 3; j++) {
         lanes column[MOST_SIDE], found[3];
-        for (int i = 0; i < ACROSS[k]; i++) column[i] = t[i][j];
-        taps_of(column, k, found);
+        for (int i = 0; i < POINTS[DOWN[k]]; i++) column[i] = t[i][j];
+        taps_of(column, DOWN[k], found);
         for (int i = 0; i < 3; i++) taps[i * 3 + j] = found[i];
     }
 }
 
-/* The gradient by the kernel (filters, 3, 3, channels) from the sums of `winograd_kernel_sums`, of all groups. */
-void winograd_kernel_gradient(const float *sums, index groups, float *gradient, index channels, index filters,
-                              int which, int threads) {
-    int count = ACROSS[which] * ACROSS[which];
-#pragma omp parallel for num_threads(threads)
+/* The gradient by the kernel (filters, 3, 3, channels) from x and `dy`, that by the outputs. `many` is even. */
+void winograd_kernel_gradient(const bf16 *x, const bf16 *dy, float *gradient, uint32_t *room, const job *j) {
+    index channels = j->g.channels, filters = j->g.filters, groups = j->threads / j->sharing;
+    int count = points_in_all(j->kind);
+    float *sums = (float *)room;
+    sum_points(x, dy, sums, room + sums_room(j), j);
+#pragma omp parallel for num_threads(j->threads)
     for (index filter = 0; filter < filters; filter++)
         for (index channel = 0; channel < channels; channel += LANES) {
             lanes points[MOST_POINTS], taps[TAPS];
@@ -218,7 +262,7 @@ void winograd_kernel_gradient(const float *sums, index groups, float *gradient, 
                 for (index group = 1; group < groups; group++)
                     points[point] += load_floats(from + group * count * filters * channels);
             }
-            if (which == SAME) kernel_taps(points, SAME, taps);
+            if (j->kind == SAME) kernel_taps(points, SAME, taps);
             else kernel_taps(points, HALVING, taps);
             for (int tap = 0; tap < TAPS; tap++)
                 memcpy(gradient + (filter * TAPS + tap) * channels + channel, &taps[tap], sizeof taps[tap]);

@@ -27,11 +27,11 @@ LARGEST_PRODUCT = {1: 16, 2: 64}
 LARGEST_WEIGHT_PRODUCT, FEWEST_WEIGHT_CHANNELS = 64, 128
 """At stride 1, the most outputs and the fewest channels for the gradient by the kernel alone."""
 
-FEWEST_WINOGRAD_CHANNELS = 32
-"""Of maps or outputs: with fewer, additions cost more than multiplications."""
-
-FEWEST_TILES = {1: 64, 2: 256}
+FEWEST_TILES = {1: 32, 2: 128}
 """By stride, of a batch, for Winograd's filtering: with fewer, the kernels are most of the work."""
+
+NARROWEST_WINOGRAD = 3
+"""Of outputs at stride 1: a tile has four across, and torch leaves out what is outside the map."""
 
 
 class SameConv(nn.Conv2d):
@@ -83,9 +83,9 @@ def choose_way(windows: Windows, images: int, channels: int, filters: int) -> Wa
     outputs = windows.tall * windows.wide
     if windows.side == 1:
         return "library" if windows.stride == 1 else "product"
-    tiles = images * -(-windows.tall // 2) * -(-windows.wide // 2)
-    wide_enough = max(channels, filters) >= FEWEST_WINOGRAD_CHANNELS and winograd.takes(channels, filters)
-    if wide_enough and tiles >= FEWEST_TILES[windows.stride] and winograd.pays():
+    enough = winograd.tiles(windows, images) >= FEWEST_TILES[windows.stride]
+    wide_enough = windows.stride == 2 or windows.wide >= NARROWEST_WINOGRAD
+    if enough and wide_enough and winograd.takes(channels, filters) and winograd.pays():
         return "winograd"
     if outputs <= LARGEST_PRODUCT[windows.stride]:
         return "product"
