@@ -157,6 +157,19 @@ def test_the_result_does_not_depend_on_what_memory_held(stride: int, monkeypatch
         assert torch.equal(ours, again)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_is_beside_is_added_before_rounding(stride: int):
+    maps, kernel, gradient = draw(3, 32, 16, 9, 7, stride)
+    windows = SameConv(32, 16, stride=stride).windows(maps)
+    beside = channels_last(torch.randn(gradient.shape).bfloat16()).requires_grad_()
+    plain, total = (winograd.convolve(maps, kernel, windows, *one) for one in ((), (beside,)))
+    assert error(total.detach(), plain.double() + beside.detach().double()) < 3e-3
+    total.backward(gradient)
+    assert torch.equal(beside.grad, gradient)
+    with pytest.raises(ValueError, match="outputs of"):
+        winograd.convolve(maps, kernel, windows, beside[:, :, :1])
+
+
 def test_nan_passes_so_that_a_diverged_run_shows():
     maps, *others = draw(1, 16, 16, 4, 4, 1)
     maps[0, 3, 1, 1] = math.nan

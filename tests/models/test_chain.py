@@ -111,6 +111,22 @@ def test_what_is_no_norm_passes_as_in_a_sequential(monkeypatch: pytest.MonkeyPat
     assert torch.equal(out, layers(maps))
 
 
+@needs_kernels
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("last", ["conv", "norm", "nothing"])
+def test_what_is_beside_is_added_to_the_result(last: str, compiled: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "pays", lambda: True)
+    torch.manual_seed(0)
+    layers = {"conv": [SameConv(16, 16)], "norm": [SameConv(16, 16), nn.BatchNorm2d(16)], "nothing": []}
+    chain = Chain(*layers[last])
+    use_compiled(chain, compiled)
+    maps, beside = torch.randn(2, 16, 8, 8, 16).bfloat16().permute(0, 1, 4, 2, 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        plain, total = chain(maps), chain(maps, beside)
+    torch.testing.assert_close(total, plain + beside, rtol=2e-2, atol=2e-2)
+    assert not torch.equal(total, plain)
+
+
 def test_an_empty_chain_is_the_identity():
     maps = torch.randn(1, 2, 3, 3)
     assert Chain()(maps) is maps

@@ -46,8 +46,9 @@ INLINE void results_of(const lanes *p, way w, lanes *results) {
     }
 }
 
-/* The results of one tile for LANES filters, from sums that are `apart` floats from point to point. */
-INLINE void turn_back(const float *sums, index apart, bf16 *const *at, index filter, kind k) {
+/* The results of one tile for LANES filters, from sums that are `apart` floats from point to point; plus what lies
+ * `aside` of their places, if that is not 0. */
+INLINE void turn_back(const float *sums, index apart, bf16 *const *at, index filter, index aside, kind k) {
     int across = POINTS[ALONG[k]], tall = RESULTS[DOWN[k]], wide = RESULTS[ALONG[k]];
     lanes t[MOST_SIDE][4];
 #pragma GCC unroll 6
@@ -64,13 +65,15 @@ INLINE void turn_back(const float *sums, index apart, bf16 *const *at, index fil
         for (int j = 0; j < across; j++) p[j] = t[j][i];
         results_of(p, ALONG[k], results);
 #pragma GCC unroll 4
-        for (int j = 0; j < wide; j++)
-            if (at[i * wide + j] != nothing) store(at[i * wide + j] + filter, results[j]);
+        for (int j = 0; j < wide; j++) {
+            bf16 *to = at[i * wide + j] + filter;
+            if (at[i * wide + j] != nothing) store(to, aside ? results[j] + load(to + aside) : results[j]);
+        }
     }
 }
 
-INLINE void filter_tiles(const bf16 *x, const uint32_t *kernel, bf16 *y, const geometry *g, uint32_t *points,
-                         index start, index count, index many, kind k) {
+INLINE void filter_tiles(const bf16 *x, const uint32_t *kernel, bf16 *y, index aside, const geometry *g,
+                         uint32_t *points, index start, index count, index many, kind k) {
     index channels = g->channels, filters = g->filters, steps = channels / 2;
     index rows = (count + ROWS - 1) / ROWS * ROWS;
     /* Arrays a power of two apart would lie in the same places of a cache. */
@@ -107,23 +110,24 @@ INLINE void filter_tiles(const bf16 *x, const uint32_t *kernel, bf16 *y, const g
             place_results(y, g, here, k, at);
             ask_results(y, g, here, k);
             for (index filter = 0; filter < width; filter += LANES)
-                turn_back(sums + tile * panel + filter, far, (bf16 *const *)at, first + filter, k);
+                turn_back(sums + tile * panel + filter, far, (bf16 *const *)at, first + filter, aside, k);
         }
     }
 }
 
-/* y, the filtering of x with a kernel (filters, 3, 3, channels), or if that is reversed (channels, 3, 3, filters).
- * `many` is a multiple of ROWS. */
-void winograd_filter(const bf16 *x, const float *kernel, bf16 *y, uint32_t *room, const job *j) {
+/* y, the filtering of x with a kernel (filters, 3, 3, channels), or if that is reversed (channels, 3, 3, filters); plus
+ * `beside`, which may be NULL. `many` is a multiple of ROWS. */
+void winograd_filter(const bf16 *x, const float *kernel, const bf16 *beside, bf16 *y, uint32_t *room, const job *j) {
     const geometry *g = &j->g;
     index tiles = tiles_of(g, j->kind), many = j->many;
+    index aside = beside ? beside - y : 0;
     winograd_points(kernel, room, j);
 #pragma omp parallel for num_threads(j->threads) schedule(dynamic)
     for (index start = 0; start < tiles; start += many) {
         index count = tiles - start < many ? tiles - start : many;
         uint32_t *own = room + kernel_room(j) + omp_get_thread_num() * thread_room(j);
-        if (j->kind == SAME) filter_tiles(x, room, y, g, own, start, count, many, SAME);
-        else if (j->kind == HALVING) filter_tiles(x, room, y, g, own, start, count, many, HALVING);
-        else filter_tiles(x, room, y, g, own, start, count, many, DOUBLING);
+        if (j->kind == SAME) filter_tiles(x, room, y, aside, g, own, start, count, many, SAME);
+        else if (j->kind == HALVING) filter_tiles(x, room, y, aside, g, own, start, count, many, HALVING);
+        else filter_tiles(x, room, y, aside, g, own, start, count, many, DOUBLING);
     }
 }

@@ -48,7 +48,7 @@ static const float SHARE[][MOST_SIDE] = {{-1, 1, -1, -1}, {0}, {-1, 0, -1, 0, 0}
 static const float NEAR = 0.65f, FAR = 1 / 0.65f, NEAR2 = 0.4225f, FAR2 = 1 / 0.4225f;
 
 /* How many tiles before its turn the memory of a tile is asked for. */
-enum { AHEAD = 4 };
+enum { AHEAD = 16 };
 
 /* Maps of height x width pixels and `channels`; results of tall x wide with `filters`. The first tile begins `top`
  * and `left` pixels outside the maps, and `over` and `before` outside the results. */

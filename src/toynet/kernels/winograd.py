@@ -54,10 +54,16 @@ def takes(channels: int, filters: int) -> bool:
     return channels % LANES == filters % LANES == 0 and max(channels, filters) <= MOST_CHANNELS
 
 
-def convolve(maps: Tensor, kernel: Tensor, windows: Windows) -> Tensor:
+def convolve(maps: Tensor, kernel: Tensor, windows: Windows, beside: Tensor | None = None) -> Tensor:
     """The convolution of bf16 `maps` (N, C, H, W) in channels-last order with `kernel` (K, C, 3, 3), over
-    `windows` of stride 1 or 2: (N, K, tall, wide)."""
-    result: Tensor = _Convolution.apply(maps, kernel, windows)  # type: ignore[no-untyped-call]
+    `windows` of stride 1 or 2, plus `beside` of the same kind and shape: (N, K, tall, wide).
+
+    Raises `ValueError` where `beside` has another shape.
+    """
+    shape = len(maps), len(kernel), windows.tall, windows.wide
+    if beside is not None and beside.shape != shape:
+        raise ValueError(f"a convolution's outputs of {shape} cannot be added to {tuple(beside.shape)}")
+    result: Tensor = _Convolution.apply(maps, kernel, windows, beside)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -108,20 +114,20 @@ class _Plan(NamedTuple):
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows, beside: Tensor | None) -> Tensor:
         ctx.save_for_backward(maps, kernel)
         ctx.plan = plan = _plan(maps.shape, len(kernel), windows, torch.get_num_threads())
-        return _filter(maps, kernel, plan.forward, plan.forward_room)
+        return _filter(maps, kernel, beside, plan.forward, plan.forward_room)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
         maps, kernel = ctx.saved_tensors
         plan: _Plan = ctx.plan
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         by_maps = by_kernel = None
         if ctx.needs_input_grad[0]:
-            by_maps = _filter(gradient, kernel, plan.back, plan.back_room)
+            by_maps = _filter(gradient, kernel, None, plan.back, plan.back_room)
         if ctx.needs_input_grad[1]:
             by_kernel = torch.empty(kernel.shape, memory_format=torch.channels_last)
             room = torch.empty(plan.kernel_room, dtype=torch.int32)
@@ -129,15 +135,15 @@ class _Convolution(torch.autograd.Function):
                 *pointers(maps, gradient, by_kernel, room), ctypes.byref(plan.kernel)
             )
             by_kernel = by_kernel.to(kernel.dtype)
-        return by_maps, by_kernel, None
+        return by_maps, by_kernel, None, gradient if ctx.needs_input_grad[3] else None
 
 
-def _filter(maps: Tensor, kernel: Tensor, job: _Job, words: int) -> Tensor:
+def _filter(maps: Tensor, kernel: Tensor, beside: Tensor | None, job: _Job, words: int) -> Tensor:
     taps = kernel.detach().float().contiguous(memory_format=torch.channels_last)
     shape = job.images, job.filters, job.tall, job.wide
     result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
     room = torch.empty(words, dtype=torch.int32)
-    library().winograd_filter(*pointers(maps, taps, result, room), ctypes.byref(job))
+    library().winograd_filter(*pointers(maps, taps, beside, result, room), ctypes.byref(job))
     return result
 
 

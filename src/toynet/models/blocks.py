@@ -101,7 +101,7 @@ class ResidualBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         opened, passed = self.entry.beside(maps)
         carried = passed if self.shortcut is None else self.shortcut(opened)
-        total: Tensor = self.exit(self.branch(opened) + carried)
+        total: Tensor = self.exit(self.branch(opened, carried))
         return total
 
 

@@ -19,7 +19,8 @@ class Chain(nn.Sequential):
 
     compiled = False
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, beside: Tensor | None = None) -> Tensor:
+        """The chain's result, plus `beside` where it is given, which a convolution at the end adds itself."""
         layers = list(self)
         while layers:
             layer = layers.pop(0)
@@ -27,9 +28,11 @@ class Chain(nn.Sequential):
                 input = compiled.max_pool(input)
             elif self._can_norm(layer, input):
                 input = compiled.norm_act(input, layer, _pop_activation(layers))
+            elif isinstance(layer, SameConv) and not layers and beside is not None:
+                input, beside = layer(input, beside), None
             else:
                 input = layer(input)
-        return input
+        return input if beside is None else input + beside
 
     def beside(self, input: Tensor) -> tuple[Tensor, Tensor]:
         """The chain's result, and `input` itself to be carried past it, as a residual block does."""

@@ -47,22 +47,25 @@ class SameConv(nn.Conv2d):
         super().__init__(in_channels, out_channels, side, stride=stride, padding=side // 2, bias=False)
         self.compiled = False
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, beside: Tensor | None = None) -> Tensor:
+        """The convolution, plus `beside` (N, K, H/stride, W/stride) where it is given."""
         if self.compiled and takes(input) and input.shape[1] == self.in_channels:
             windows = self.windows(input)
             # In evaluation an image's outputs shall not depend on how many come with it.
             images = len(input) if self.training else max(FEWEST_TILES.values())
             way = choose_way(windows, images, self.in_channels, self.out_channels)
-            if way == "winograd":
-                return winograd.convolve(input, self.weight, windows)
-            if way != "library" and self.training:  # what else is gained is gained by gradients
+            if way == "winograd" and (beside is None or takes(beside)):
+                return winograd.convolve(input, self.weight, windows, beside)
+            if (
+                way not in ("library", "winograd") and self.training
+            ):  # what else is gained is gained by gradients
                 kernel = self.weight.to(input.dtype)
-                result: Tensor = _Convolution.apply(input, kernel, windows, way)  # type: ignore[no-untyped-call]
-                return result
+                return _sum(_Convolution.apply(input, kernel, windows, way), beside)  # type: ignore[no-untyped-call]
         (top, bottom), (left, right) = self.lines(input)
         if top == bottom and left == right:
-            return super().forward(input)
-        return F.conv2d(F.pad(input, (left, right, top, bottom)), self.weight, stride=self.stride)
+            return _sum(super().forward(input), beside)
+        padded = F.pad(input, (left, right, top, bottom))
+        return _sum(F.conv2d(padded, self.weight, stride=self.stride), beside)
 
     def lines(self, maps: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
         """Lines of zeros above and below, and left and right, of `maps`."""
@@ -76,6 +79,10 @@ class SameConv(nn.Conv2d):
         tall, wide = (-(-length // stride) for length in maps.shape[-2:])
         (top, _), (left, _) = self.lines(maps)
         return Windows(tall, wide, side=self.kernel_size[0], stride=stride, top=top, left=left)
+
+
+def _sum(maps: Tensor, beside: Tensor | None) -> Tensor:
+    return maps if beside is None else maps + beside
 
 
 def choose_way(windows: Windows, images: int, channels: int, filters: int) -> Way:
