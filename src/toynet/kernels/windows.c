@@ -12,7 +12,7 @@ typedef struct {
     index images, height, width, channels, tall, wide, side, stride, top, left;
 } windows;
 
-enum { MOST_PARTS = 9 };
+enum { MOST_SIDE = 3, MOST_PARTS = 9 };
 
 /* Every window as a row of side * side * channels numbers, by line, pixel and channel; zero outside the map. */
 void gather(const bf16 *x, bf16 *rows, const windows *w, int threads) {
@@ -30,6 +30,10 @@ void gather(const bf16 *x, bf16 *rows, const windows *w, int threads) {
                     memset(to, 0, side * channels * sizeof(bf16));
                     continue;
                 }
+                if (first == start && last == end) {
+                    memcpy(to, image + row * line + start * channels, side * channels * sizeof(bf16));
+                    continue;
+                }
                 memset(to, 0, (first - start) * channels * sizeof(bf16));
                 memcpy(to + (first - start) * channels, image + row * line + first * channels,
                        (last - first) * channels * sizeof(bf16));
@@ -44,19 +48,24 @@ void fold(const bf16 *rows, bf16 *dx, const windows *w, int threads) {
     index side = w->side, channels = w->channels, line = w->width * channels;
 #pragma omp parallel for num_threads(threads)
     for (index row = 0; row < w->images * w->height; row++) {
-        index image = row / w->height, y = row % w->height + w->top;
+        index image = row / w->height, y = row % w->height + w->top, downs[MOST_SIDE], lines = 0;
+        for (index down = 0; down < side; down++)
+            if (y >= down && (y - down) % w->stride == 0 && (y - down) / w->stride < w->tall) downs[lines++] = down;
+        if (lines == 0) {
+            memset(dx + row * line, 0, line * sizeof(bf16));
+            continue;
+        }
         for (index column = 0; column < w->width; column++) {
             const bf16 *parts[MOST_PARTS];
             index count = 0, x = column + w->left;
-            for (index down = 0; down < side; down++)
-                for (index along = 0; along < side; along++) {
-                    index above = y - down, before = x - along;
-                    if (above < 0 || before < 0 || above % w->stride || before % w->stride) continue;
-                    index out_y = above / w->stride, out_x = before / w->stride;
-                    if (out_y >= w->tall || out_x >= w->wide) continue;
-                    index output = (image * w->tall + out_y) * w->wide + out_x;
-                    parts[count++] = rows + ((output * side + down) * side + along) * channels;
+            for (index along = 0; along < side; along++) {
+                index before = x - along, out_x = before / w->stride;
+                if (before < 0 || out_x * w->stride != before || out_x >= w->wide) continue;
+                for (index l = 0; l < lines; l++) {
+                    index output = (image * w->tall + (y - downs[l]) / w->stride) * w->wide + out_x;
+                    parts[count++] = rows + ((output * side + downs[l]) * side + along) * channels;
                 }
+            }
             bf16 *restrict to = dx + row * line + column * channels;
             if (count <= 1) {
                 if (count) memcpy(to, parts[0], channels * sizeof(bf16));

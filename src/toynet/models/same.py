@@ -105,26 +105,29 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, windows: Windows, way: Way) -> Tensor:
-        ctx.save_for_backward(maps, weight)
         ctx.windows, ctx.way = windows, way
         if way == "weight":
+            ctx.save_for_backward(maps, weight)
             return F.conv2d(maps, weight, padding=windows.top)
+        patches = windows.gather(maps)
+        # Those of single pixels are fewer than the maps; others are many, and gathered again.
+        ctx.save_for_backward(maps, weight, *([patches] if windows.side == 1 else []))
         shape = len(maps), len(weight), windows.tall, windows.wide
         result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
         rows = result.permute(0, 2, 3, 1).view(-1, len(weight))
-        torch.mm(windows.gather(maps), _matrix(weight).t(), out=rows)
+        torch.mm(patches, _matrix(weight).t(), out=rows)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        maps, weight = ctx.saved_tensors
+        maps, weight, *kept = ctx.saved_tensors
         windows = ctx.windows
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         rows = gradient.permute(0, 2, 3, 1).reshape(-1, len(weight))
         by_maps = by_weight = None
         if ctx.needs_input_grad[1]:
-            product = rows.t() @ windows.gather(maps)
+            product = rows.t() @ (kept[0] if kept else windows.gather(maps))
             by_weight = product.view(len(weight), windows.side, windows.side, -1).permute(0, 3, 1, 2)
         if ctx.needs_input_grad[0] and ctx.way == "product":
             by_maps = windows.fold(rows @ _matrix(weight), maps.shape)
