@@ -109,15 +109,18 @@ def test_large_kernels_are_left_to_fewer_threads(
     assert (plan.kernel.threads, plan.kernel.sharing) == (groups, 1)
 
 
-@pytest.mark.usefixtures("plans")
-@pytest.mark.parametrize("many", [0, 1 << 20])
-@pytest.mark.parametrize("threads", [1, 2, 4, 6])
+@pytest.mark.parametrize(("many", "shares"), [(0, False), (1 << 20, True)])
+@pytest.mark.parametrize("threads", [2, 4, 6])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_threads_share_tiles_or_not(many: int, threads: int, stride: int, monkeypatch: pytest.MonkeyPatch):
+def test_threads_share_tiles_or_not(
+    many: int, shares: bool, threads: int, stride: int, plans, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(winograd, "_MANY_TILES", many)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     given = draw(9, 32, 48, 8, 8, stride)
     assert error(passes(*given, stride, ours=True)[2], exact(given, stride)[2]) < FURTHEST[stride]
+    plan = plans(given[0].shape, 48, SameConv(32, 48, stride=stride).windows(given[0]), threads)
+    assert plan.kernel.sharing == (math.gcd(threads, 4) if shares else 1)
 
 
 @pytest.mark.parametrize(("stride", "most"), [(1, (3.3, 3.3, 4.4)), (2, (2, 2, 2.2))])
@@ -158,16 +161,23 @@ def test_the_result_does_not_depend_on_what_memory_held(stride: int, monkeypatch
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_what_is_beside_is_added_before_rounding(stride: int):
-    maps, kernel, gradient = draw(3, 32, 16, 9, 7, stride)
-    windows = SameConv(32, 16, stride=stride).windows(maps)
-    beside = channels_last(torch.randn(gradient.shape).bfloat16()).requires_grad_()
-    plain, total = (winograd.convolve(maps, kernel, windows, *one) for one in ((), (beside,)))
-    assert error(total.detach(), plain.double() + beside.detach().double()) < 3e-3
+def test_an_addend_is_added_before_rounding(stride: int):
+    """By whole numbers whose sums bf16 cannot hold; at stride 2 every point of them is exact."""
+    maps, kernel, gradient = (tensor.mul(4).round() for tensor in draw(3, 32, 16, 9, 7, stride))
+    exactly = exact((maps, kernel, gradient), stride)[0]
+    addend = channels_last(1 - exactly.bfloat16()).requires_grad_()
+    total = winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps), addend)
     total.backward(gradient)
-    assert torch.equal(beside.grad, gradient)
+    assert torch.equal(addend.grad, gradient)
+    if stride == 2:
+        assert torch.equal(total, (exactly + addend.double()).bfloat16())
+        assert not torch.equal(total, exactly.bfloat16() + addend)
+    else:
+        assert (
+            total.detach().double() - exactly - addend.detach().double()
+        ).abs().max() < exactly.abs().max() / 25
     with pytest.raises(ValueError, match="outputs of"):
-        winograd.convolve(maps, kernel, windows, beside[:, :, :1])
+        winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps), addend[:, :, :1])
 
 
 def test_nan_passes_so_that_a_diverged_run_shows():

@@ -114,17 +114,26 @@ def test_what_is_no_norm_passes_as_in_a_sequential(monkeypatch: pytest.MonkeyPat
 @needs_kernels
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("last", ["conv", "norm", "nothing"])
-def test_what_is_beside_is_added_to_the_result(last: str, compiled: bool, monkeypatch: pytest.MonkeyPatch):
+def test_an_addend_is_added_to_the_result(last: str, compiled: bool, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(winograd, "pays", lambda: True)
     torch.manual_seed(0)
     layers = {"conv": [SameConv(16, 16)], "norm": [SameConv(16, 16), nn.BatchNorm2d(16)], "nothing": []}
     chain = Chain(*layers[last])
     use_compiled(chain, compiled)
-    maps, beside = torch.randn(2, 16, 8, 8, 16).bfloat16().permute(0, 1, 4, 2, 3)
+    maps, addend = torch.randn(2, 16, 8, 8, 16).bfloat16().permute(0, 1, 4, 2, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        plain, total = chain(maps), chain(maps, beside)
-    torch.testing.assert_close(total, plain + beside, rtol=2e-2, atol=2e-2)
+        plain, total = chain(maps), chain(maps, addend)
+    torch.testing.assert_close(total, plain + addend, rtol=2e-2, atol=2e-2)
     assert not torch.equal(total, plain)
+
+
+@needs_kernels
+def test_what_watches_the_last_convolution_in_fp32_does_not_see_the_sum():
+    chain, (maps, addend) = Chain(SameConv(16, 16)), torch.randn(2, 16, 16, 8, 8)
+    use_compiled(chain, True)
+    seen = []
+    chain[0].register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
+    assert torch.equal(chain(maps, addend), seen[0] + addend)
 
 
 def test_an_empty_chain_is_the_identity():

@@ -22,6 +22,7 @@ typedef uint16_t halves __attribute__((vector_size(32)));
 
 INLINE lanes load(const bf16 *from) {
 #ifdef __AVX512BF16__
+    /* One permutation; widening and shifting would be two instructions. */
     static const uint16_t order[2 * LANES] = {0, 0, 0, 1, 0, 2,  0, 3,  0, 4,  0, 5,  0, 6,  0, 7,
                                               0, 8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15};
     __m512i both = _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)from));

@@ -116,11 +116,11 @@ INLINE void filter_tiles(const bf16 *x, const uint32_t *kernel, bf16 *y, index a
 }
 
 /* y, the filtering of x with a kernel (filters, 3, 3, channels), or if that is reversed (channels, 3, 3, filters); plus
- * `beside`, which may be NULL. `many` is a multiple of ROWS. */
-void winograd_filter(const bf16 *x, const float *kernel, const bf16 *beside, bf16 *y, uint32_t *room, const job *j) {
+ * `addend`, which may be NULL. `many` is a multiple of ROWS. */
+void winograd_filter(const bf16 *x, const float *kernel, const bf16 *addend, bf16 *y, uint32_t *room, const job *j) {
     const geometry *g = &j->g;
     index tiles = tiles_of(g, j->kind), many = j->many;
-    index aside = beside ? beside - y : 0;
+    index aside = addend ? addend - y : 0;
     winograd_points(kernel, room, j);
 #pragma omp parallel for num_threads(j->threads) schedule(dynamic)
     for (index start = 0; start < tiles; start += many) {

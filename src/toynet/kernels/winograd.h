@@ -120,7 +120,8 @@ INLINE void place_results(const bf16 *maps, const geometry *g, spot tile, kind k
     place(map, g->tall, g->wide, g->filters, row, column, RESULTS[DOWN[k]], RESULTS[ALONG[k]], at);
 }
 
-/* Ask for down x along places of a map early, that they may be near when they are needed. */
+/* Ask for down x along places of a map early, that they may be near when they are needed. Places behind the maps do no
+ * harm: nothing is read. */
 INLINE void ask(const bf16 *map, index width, index channels, index row, index column, int down, int along) {
     const bf16 *first = map + (row * width + column) * channels;
     for (int i = 0; i < down; i++, first += width * channels)

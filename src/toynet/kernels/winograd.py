@@ -54,23 +54,23 @@ def takes(channels: int, filters: int) -> bool:
     return channels % LANES == filters % LANES == 0 and max(channels, filters) <= MOST_CHANNELS
 
 
-def convolve(maps: Tensor, kernel: Tensor, windows: Windows, beside: Tensor | None = None) -> Tensor:
+def convolve(maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None = None) -> Tensor:
     """The convolution of bf16 `maps` (N, C, H, W) in channels-last order with `kernel` (K, C, 3, 3), over
-    `windows` of stride 1 or 2, plus `beside` of the same kind and shape: (N, K, tall, wide).
+    `windows` of stride 1 or 2, plus `addend` of the same kind and shape: (N, K, tall, wide).
 
-    Raises `ValueError` where `beside` has another shape.
+    Raises `ValueError` where `addend` has another shape.
     """
     shape = len(maps), len(kernel), windows.tall, windows.wide
-    if beside is not None and beside.shape != shape:
-        raise ValueError(f"a convolution's outputs of {shape} cannot be added to {tuple(beside.shape)}")
-    result: Tensor = _Convolution.apply(maps, kernel, windows, beside)  # type: ignore[no-untyped-call]
+    if addend is not None and addend.shape != shape:
+        raise ValueError(f"a convolution's outputs of {shape} cannot be added to {tuple(addend.shape)}")
+    result: Tensor = _Convolution.apply(maps, kernel, windows, addend)  # type: ignore[no-untyped-call]
     return result
 
 
 def tiles(windows: Windows, images: int) -> int:
     """In how many tiles the outputs of so many maps are taken."""
-    down, along = (_SAME if windows.stride == 1 else _HALVING).results
-    return images * -(-windows.tall // down) * -(-windows.wide // along)
+    kind = _SAME if windows.stride == 1 else _HALVING
+    return _tiles(kind, images, windows.tall, windows.wide)
 
 
 class _Kind(NamedTuple):
@@ -114,10 +114,10 @@ class _Plan(NamedTuple):
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows, beside: Tensor | None) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None) -> Tensor:
         ctx.save_for_backward(maps, kernel)
         ctx.plan = plan = _plan(maps.shape, len(kernel), windows, torch.get_num_threads())
-        return _filter(maps, kernel, beside, plan.forward, plan.forward_room)
+        return _filter(maps, kernel, addend, plan.forward, plan.forward_room)
 
     @staticmethod
     @once_differentiable
@@ -138,12 +138,12 @@ class _Convolution(torch.autograd.Function):
         return by_maps, by_kernel, None, gradient if ctx.needs_input_grad[3] else None
 
 
-def _filter(maps: Tensor, kernel: Tensor, beside: Tensor | None, job: _Job, words: int) -> Tensor:
+def _filter(maps: Tensor, kernel: Tensor, addend: Tensor | None, job: _Job, words: int) -> Tensor:
     taps = kernel.detach().float().contiguous(memory_format=torch.channels_last)
     shape = job.images, job.filters, job.tall, job.wide
     result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
     room = torch.empty(words, dtype=torch.int32)
-    library().winograd_filter(*pointers(maps, taps, beside, result, room), ctypes.byref(job))
+    library().winograd_filter(*pointers(maps, taps, addend, result, room), ctypes.byref(job))
     return result
 
 
@@ -168,7 +168,7 @@ def _plan(shape: torch.Size, filters: int, windows: Windows, threads: int) -> _P
 
 def _filtering(kind: _Kind, *geometry: int, threads: int) -> _Job:
     job = _Job(*geometry, kind=kind.number, sharing=1, threads=threads)
-    share = -(-_tiles(job, kind) // threads)
+    share = -(-_tiles_of(job, kind) // threads)
     many = min(share, _MOST_TILES, _TILE_NUMBERS // (kind.points * job.channels))
     job.many = _rounded_up(max(many, 1), _ROWS)
     return job
@@ -177,22 +177,26 @@ def _filtering(kind: _Kind, *geometry: int, threads: int) -> _Job:
 def _summing(kind: _Kind, *geometry: int, threads: int) -> _Job:
     """Threads share tiles unless it costs more to read these twice than to have sums of their own."""
     job = _Job(*geometry, kind=kind.number)
-    tiles, channels, filters = _tiles(job, kind), job.channels, job.filters
-    alone = tiles * (channels + filters) >= _MANY_TILES * channels * filters
+    count, channels, filters = _tiles_of(job, kind), job.channels, job.filters
+    alone = count * (channels + filters) >= _MANY_TILES * channels * filters
     job.sharing = 1 if alone else math.gcd(threads, 4)
     most_groups = max(1, _MOST_SUMS // (kind.points * channels * filters))
-    groups = min(threads // job.sharing, tiles, most_groups)
+    groups = min(threads // job.sharing, count, most_groups)
     job.threads = groups * job.sharing
     # All sums are read and written for every so many tiles.
     fewest = channels * filters // (channels + filters)
     many = max(_FEWEST_PAIRED, fewest, _PAIR_NUMBERS // (kind.points * (channels + filters)))
-    job.many = _rounded_up(min(-(-tiles // groups), many), 2)
+    job.many = _rounded_up(min(-(-count // groups), many), 2)
     return job
 
 
-def _tiles(job: _Job, kind: _Kind) -> int:
+def _tiles(kind: _Kind, images: int, tall: int, wide: int) -> int:
     down, along = kind.results
-    return int(job.images * -(-(job.tall + job.over) // down) * -(-(job.wide + job.before) // along))
+    return images * -(-tall // down) * -(-wide // along)
+
+
+def _tiles_of(job: _Job, kind: _Kind) -> int:
+    return _tiles(kind, job.images, job.tall + job.over, job.wide + job.before)
 
 
 def _room(name: str, job: _Job) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from toynet.kernels import maps as compiled
 from toynet.kernels.build import obstacle
-from toynet.models.same import SameConv
+from toynet.models.same import SameConv, plus
 
 
 class Chain(nn.Sequential):
@@ -19,8 +19,8 @@ class Chain(nn.Sequential):
 
     compiled = False
 
-    def forward(self, input: Tensor, beside: Tensor | None = None) -> Tensor:
-        """The chain's result, plus `beside` where it is given, which a convolution at the end adds itself."""
+    def forward(self, input: Tensor, addend: Tensor | None = None) -> Tensor:
+        """The chain's result, plus `addend`, if any, which a compiled convolution at the end adds itself."""
         layers = list(self)
         while layers:
             layer = layers.pop(0)
@@ -28,11 +28,11 @@ class Chain(nn.Sequential):
                 input = compiled.max_pool(input)
             elif self._can_norm(layer, input):
                 input = compiled.norm_act(input, layer, _pop_activation(layers))
-            elif isinstance(layer, SameConv) and not layers and beside is not None:
-                input, beside = layer(input, beside), None
+            elif not layers and isinstance(layer, SameConv) and self.compiled and compiled.takes(input):
+                input, addend = layer(input, addend), None
             else:
                 input = layer(input)
-        return input if beside is None else input + beside
+        return plus(input, addend)
 
     def beside(self, input: Tensor) -> tuple[Tensor, Tensor]:
         """The chain's result, and `input` itself to be carried past it, as a residual block does."""

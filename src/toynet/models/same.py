@@ -47,25 +47,24 @@ class SameConv(nn.Conv2d):
         super().__init__(in_channels, out_channels, side, stride=stride, padding=side // 2, bias=False)
         self.compiled = False
 
-    def forward(self, input: Tensor, beside: Tensor | None = None) -> Tensor:
-        """The convolution, plus `beside` (N, K, H/stride, W/stride) where it is given."""
+    def forward(self, input: Tensor, addend: Tensor | None = None) -> Tensor:
+        """The convolution, plus `addend` (N, K, H/stride, W/stride) where it is given."""
         if self.compiled and takes(input) and input.shape[1] == self.in_channels:
             windows = self.windows(input)
             # In evaluation an image's outputs shall not depend on how many come with it.
             images = len(input) if self.training else max(FEWEST_TILES.values())
             way = choose_way(windows, images, self.in_channels, self.out_channels)
-            if way == "winograd" and (beside is None or takes(beside)):
-                return winograd.convolve(input, self.weight, windows, beside)
-            if (
-                way not in ("library", "winograd") and self.training
-            ):  # what else is gained is gained by gradients
+            if way == "winograd" and (addend is None or takes(addend)):
+                return winograd.convolve(input, self.weight, windows, addend)
+            # What products gain they gain by gradients.
+            if way in ("weight", "product") and self.training:
                 kernel = self.weight.to(input.dtype)
-                return _sum(_Convolution.apply(input, kernel, windows, way), beside)  # type: ignore[no-untyped-call]
+                return plus(_Convolution.apply(input, kernel, windows, way), addend)  # type: ignore[no-untyped-call]
         (top, bottom), (left, right) = self.lines(input)
         if top == bottom and left == right:
-            return _sum(super().forward(input), beside)
+            return plus(super().forward(input), addend)
         padded = F.pad(input, (left, right, top, bottom))
-        return _sum(F.conv2d(padded, self.weight, stride=self.stride), beside)
+        return plus(F.conv2d(padded, self.weight, stride=self.stride), addend)
 
     def lines(self, maps: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
         """Lines of zeros above and below, and left and right, of `maps`."""
@@ -81,8 +80,9 @@ class SameConv(nn.Conv2d):
         return Windows(tall, wide, side=self.kernel_size[0], stride=stride, top=top, left=left)
 
 
-def _sum(maps: Tensor, beside: Tensor | None) -> Tensor:
-    return maps if beside is None else maps + beside
+def plus(maps: Tensor, addend: Tensor | None) -> Tensor:
+    """Their sum, or `maps` themselves where there is nothing to add."""
+    return maps if addend is None else maps + addend
 
 
 def choose_way(windows: Windows, images: int, channels: int, filters: int) -> Way:
