@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parent
 
 _FLAGS = [
     "-std=c11",
-    "-O3",
+    "-O2",
     "-march=native",
     "-fno-math-errno",
     "-fno-trapping-math",

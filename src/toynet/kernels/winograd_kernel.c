@@ -161,7 +161,9 @@ INLINE void tap_points(const lanes *taps, int apart, way w, lanes *points) {
 /* Points of a kernel from its 3x3 taps, each for LANES channels. */
 INLINE void kernel_points(const lanes *taps, kind k, lanes *points) {
     lanes t[3][MOST_SIDE];
+#pragma GCC unroll 3
     for (int j = 0; j < 3; j++) tap_points(taps + j, 3, DOWN[k], t[j]);
+#pragma GCC unroll 6
     for (int i = 0; i < POINTS[DOWN[k]]; i++) {
         lanes line[3] = {t[0][i], t[1][i], t[2][i]};
         tap_points(line, 1, ALONG[k], points + i * POINTS[ALONG[k]]);
@@ -177,6 +179,7 @@ static void straight_points(const float *kernel, uint32_t *points, const job *j)
         uint32_t found[MOST_POINTS][LANES][LANES / 2];
         for (index filter = 0; filter < LANES; filter++) {
             lanes taps[TAPS], turned[MOST_POINTS];
+#pragma GCC unroll 9
             for (int tap = 0; tap < TAPS; tap++)
                 taps[tap] = load_floats(kernel + ((first + filter) * TAPS + tap) * channels + channel);
             if (j->kind == SAME) kernel_points(taps, SAME, turned);
@@ -185,7 +188,9 @@ static void straight_points(const float *kernel, uint32_t *points, const job *j)
         }
         for (int point = 0; point < count; point++) {
             uint32_t *to = points + (point * filters + first) * steps + channel / 2 * LANES;
+#pragma GCC unroll 8
             for (index pair = 0; pair < LANES / 2; pair++)
+#pragma omp simd
                 for (index filter = 0; filter < LANES; filter++) to[pair * LANES + filter] = found[point][filter][pair];
         }
     }
@@ -201,6 +206,7 @@ static void reversed_points(const float *kernel, uint32_t *points, const job *j)
             lanes found[2][MOST_POINTS];
             for (int one = 0; one < 2; one++) {
                 lanes taps[TAPS];
+#pragma GCC unroll 9
                 for (int tap = 0; tap < TAPS; tap++)
                     taps[TAPS - 1 - tap] = load_floats(kernel + ((2 * pair + one) * TAPS + tap) * filters + filter);
                 if (j->kind == SAME) kernel_points(taps, SAME, found[one]);
@@ -237,11 +243,15 @@ INLINE void taps_of(const lanes *p, way w, lanes *taps) {
 
 INLINE void kernel_taps(const lanes *points, kind k, lanes *taps) {
     lanes t[MOST_SIDE][3];
+#pragma GCC unroll 6
     for (int i = 0; i < POINTS[DOWN[k]]; i++) taps_of(points + i * POINTS[ALONG[k]], ALONG[k], t[i]);
+#pragma GCC unroll 3
     for (int j = 0; j < 3; j++) {
         lanes column[MOST_SIDE], found[3];
+#pragma GCC unroll 6
         for (int i = 0; i < POINTS[DOWN[k]]; i++) column[i] = t[i][j];
         taps_of(column, DOWN[k], found);
+#pragma GCC unroll 3
         for (int i = 0; i < 3; i++) taps[i * 3 + j] = found[i];
     }
 }
