@@ -18,7 +18,7 @@ def peers(monkeypatch):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_trains_so_many_steps_of_the_same_network(peers, program, tmp_path):
-    job = peers("contests").Job("small", "toynet12", (4, 4, 4, 4), 32, parameters=1822)
+    job = peers("contests").Job("small", "toynet12", (8, 8, 8, 8), 32, parameters=6610)
     peers("pool").write(tmp_path / "pool.npz")
     trainer = peers(program).build(job, PROGRAMS[program], tmp_path / "pool.npz")
     assert trainer.parameters == job.parameters

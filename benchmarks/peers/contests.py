@@ -44,6 +44,11 @@ class Contestant:
     def name(self) -> str:
         return f"{self.library}: {self.setting}"
 
+    @property
+    def bf16(self) -> bool:
+        """Whether it asks for bf16, which not every processor has."""
+        return bool(self.options.get("bf16"))
+
 
 @dataclass(frozen=True)
 class Trainer:
@@ -91,6 +96,7 @@ CONTESTANTS = (
     _toynet("fp32", **{"train.precision": "fp32"}),
     _torch("default", default=True),
     _torch("channels-last", channels_last=True),
+    _torch("torch.compile, channels-last, fused Adam", compiled=True, channels_last=True, fused=True),
     _torch("channels-last, bf16, fused Adam", channels_last=True, bf16=True, fused=True),
     _torch(
         "torch.compile, channels-last, bf16, fused Adam",
@@ -106,6 +112,7 @@ CONTESTANTS = (
     _keras("jax", "default", default=True),
     _keras("jax", "mixed_bfloat16", bf16=True),
     _keras("torch", "default", default=True),
+    _keras("torch", "jit_compile (inductor)", jit_compile=True),
     _keras("torch", "mixed_bfloat16", bf16=True),
     _keras("torch", "jit_compile (inductor), mixed_bfloat16", jit_compile=True, bf16=True),
 )

@@ -26,6 +26,9 @@ from session import HERE, Lost, Session
 from toynet.core.environment import describe
 from toynet.core.files import read_json, write_atomic, write_json
 
+HOPELESS = 20
+"""Where bf16 is so many times slower than fp32, steps take minutes and nobody would ask for it."""
+
 
 def main() -> None:
     asked = _arguments()
@@ -69,6 +72,11 @@ def contest(
         for one in contestants:
             if one.needs_compiler and not _has_compiler():
                 entries[one.name]["not_run"] = "no C++ compiler"
+            elif one.bf16 and before["fp32"] > HOPELESS * before["bf16"]:
+                times = before["fp32"] / before["bf16"]
+                entries[one.name]["not_run"] = (
+                    f"products in bf16 take {times:,.0f} times as long as in fp32 here"
+                )
             else:
                 sessions[one.name] = Session(job, one, images, asked.threads)
                 entries[one.name] |= _attempt(sessions, one.name, None)

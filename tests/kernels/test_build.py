@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from toynet.kernels import build
 
-WHY_NOT = build.obstacle()
+WHY_NOT = build.obstacle(torch.float32)
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=f"no compiled kernels: {WHY_NOT}")
 
 
@@ -25,27 +26,33 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_library_is_compiled_once_and_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    assert build.library().norm_forward
+    assert build.library(torch.float32).norm_forward
     (made,) = cache.iterdir()
     before = made.stat().st_mtime_ns
     build._outcome.cache_clear()
     monkeypatch.setattr(build, "_call", None)
-    assert build.library().gather
-    assert build.library().winograd_filter
+    assert build.library(torch.float32).gather
+    assert build.library(torch.float32).winograd_filter
     assert made.stat().st_mtime_ns == before
 
 
+def test_each_kind_of_numbers_has_a_library_of_its_own(cache: Path):
+    assert build.library(torch.float32)._name != build.library(torch.bfloat16)._name
+    assert len(list(cache.iterdir())) == 2
+    assert build.obstacle(torch.float64) == "compiled kernels are for bf16 and fp32, not torch.float64"
+
+
 def test_another_source_is_another_library(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    build.library()
+    build.library(torch.float32)
     changed = tmp_path / "sources"
     changed.mkdir()
     for path in build.FOLDER.glob("*.[ch]"):
         shutil.copy(path, changed)
-    with (changed / "bf16.h").open("a") as header:
+    with (changed / "numbers.h").open("a") as header:
         header.write("\n__attribute__((weak)) int answer(void) { return 42; }\n")
     monkeypatch.setattr(build, "FOLDER", changed)
     build._outcome.cache_clear()
-    assert build.library().answer() == 42
+    assert build.library(torch.float32).answer() == 42
     assert len(list(cache.iterdir())) == 2
 
 
@@ -54,10 +61,10 @@ def test_a_compiler_that_fails_is_told_and_leaves_nothing(cache: Path, tmp_path:
     fake.write_text("#!/bin/sh\necho 'fatal: out of ideas' >&2\nexit 3\n")
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("CC", str(fake))
-    assert build.obstacle().endswith("fake-cc failed: fatal: out of ideas")
+    assert build.obstacle(torch.float32).endswith("fake-cc failed: fatal: out of ideas")
     assert list(cache.iterdir()) == []
     with pytest.raises(build.CannotBuild, match="out of ideas"):
-        build.library()
+        build.library(torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -72,22 +79,22 @@ def test_no_compiler_is_told(
 ):
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv(variable, value)
-    assert told in build.obstacle()
+    assert told in build.obstacle(torch.float32)
 
 
 def test_a_cache_that_cannot_be_written_is_told(cache: Path):
     cache.parent.write_text("a file where a folder should be")
-    assert "cannot be kept" in build.obstacle()
+    assert "cannot be kept" in build.obstacle(torch.float32)
 
 
 def test_other_systems_are_told(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(build.sys, "platform", "darwin")
-    assert build.obstacle() == "compiled kernels are made on Linux only"
+    assert build.obstacle(torch.float32) == "compiled kernels are made on Linux only"
 
 
 def test_a_damaged_library_is_made_anew(tmp_path: Path):
     """In processes of their own: one that has loaded a library never reads its file again."""
-    ask = "from toynet.kernels.build import library; print(library()._name)"
+    ask = "import torch; from toynet.kernels.build import library; print(library(torch.float32)._name)"
     command, environment = [sys.executable, "-c", ask], os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     made = Path(subprocess.check_output(command, env=environment, text=True).strip())
     made.write_bytes(b"not a library")

@@ -5,7 +5,9 @@ from torch.nn import functional as F
 from toynet.kernels.build import obstacle
 from toynet.kernels.windows import Windows
 
-pytestmark = pytest.mark.skipif(obstacle() is not None, reason=f"no compiled kernels: {obstacle()}")
+pytestmark = pytest.mark.skipif(
+    obstacle(torch.float32) is not None, reason=f"no compiled kernels: {obstacle(torch.float32)}"
+)
 
 CASES = [
     # images, channels, height, width, side, stride, top, left, bottom, right
@@ -19,13 +21,13 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("numbers", [torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_gather_is_torchs_unfold_and_fold_its_gradient(case):
+def test_gather_is_torchs_unfold_and_fold_its_gradient(case, numbers):
     images, channels, height, width, side, stride, top, left, bottom, right = case
     torch.manual_seed(0)
-    maps = (
-        torch.randn(images, channels, height, width).bfloat16().contiguous(memory_format=torch.channels_last)
-    )
+    maps = torch.randn(images, channels, height, width).to(numbers)
+    maps = maps.contiguous(memory_format=torch.channels_last)
     exact = maps.float().requires_grad_()
     unfolded = F.unfold(F.pad(exact, (left, right, top, bottom)), side, stride=stride)
     patches = unfolded.view(images, channels, side * side, -1).permute(0, 3, 2, 1).flatten(2).flatten(0, 1)
@@ -35,8 +37,9 @@ def test_gather_is_torchs_unfold_and_fold_its_gradient(case):
     rows = windows.gather(maps)
     assert torch.equal(rows.float(), patches)
 
-    gradient = torch.randn_like(patches).bfloat16()
+    gradient = torch.randn_like(patches).to(numbers)
     patches.backward(gradient.float())
     folded = windows.fold(gradient, maps.shape)
     assert folded.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(folded.float(), exact.grad, rtol=4e-3, atol=4e-3)
+    off = 4e-3 if numbers == torch.bfloat16 else 1e-6
+    torch.testing.assert_close(folded.float(), exact.grad, rtol=off, atol=off)

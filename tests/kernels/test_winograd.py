@@ -16,7 +16,9 @@ from toynet.kernels import winograd
 from toynet.kernels.build import obstacle
 from toynet.models.same import SameConv
 
-pytestmark = pytest.mark.skipif(obstacle() is not None, reason=f"no compiled kernels: {obstacle()}")
+pytestmark = pytest.mark.skipif(
+    obstacle(torch.float32) is not None, reason=f"no compiled kernels: {obstacle(torch.float32)}"
+)
 
 SHAPES = [
     # images, channels, filters, height, width
@@ -30,17 +32,22 @@ SHAPES = [
     (2, 16, 32, 7, 8),
 ]
 
-FURTHEST = {1: 9e-3, 2: 6e-3}
-"""By stride, the largest error of results relative to their size."""
+BF16, FP32 = torch.bfloat16, torch.float32
+BOTH = pytest.mark.parametrize("numbers", [BF16, FP32], ids=str)
+
+FURTHEST = {(BF16, 1): 9e-3, (BF16, 2): 6e-3, (FP32, 1): 2e-5, (FP32, 2): 2e-5}
+"""By numbers and stride, the largest error of results relative to their size."""
 
 Three = tuple[Tensor, Tensor, Tensor]
 """Outputs, and gradients by maps and kernel; or maps, a kernel, and a gradient by outputs."""
 
 
-def draw(images: int, channels: int, filters: int, height: int, width: int, stride: int) -> Three:
+def draw(
+    images: int, channels: int, filters: int, height: int, width: int, stride: int, numbers=BF16
+) -> Three:
     torch.manual_seed(0)
-    maps = torch.randn(images, channels, height, width).bfloat16()
-    gradient = torch.randn(images, filters, -(-height // stride), -(-width // stride)).bfloat16()
+    maps = torch.randn(images, channels, height, width).to(numbers)
+    gradient = torch.randn(images, filters, -(-height // stride), -(-width // stride)).to(numbers)
     kernel = torch.randn(filters, channels, 3, 3)
     return channels_last(maps), kernel, channels_last(gradient)
 
@@ -78,14 +85,15 @@ def threads(request: pytest.FixtureRequest):
 
 
 @pytest.mark.usefixtures("threads")
+@BOTH
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_it_is_the_convolution_and_its_gradients(shape, stride: int):
-    given = draw(*shape, stride)
+def test_it_is_the_convolution_and_its_gradients(shape, stride: int, numbers: torch.dtype):
+    given = draw(*shape, stride, numbers)
     found = passes(*given, stride, ours=True)
     for name, ours, reference in zip(("outputs", "maps", "kernel"), found, exact(given, stride), strict=True):
-        assert error(ours, reference) < FURTHEST[stride], name
-    assert [tensor.dtype for tensor in found] == [torch.bfloat16, torch.bfloat16, torch.float32]
+        assert error(ours, reference) < FURTHEST[numbers, stride], name
+    assert [tensor.dtype for tensor in found] == [numbers, numbers, FP32]
     assert found[0].is_contiguous(memory_format=torch.channels_last)
 
 
@@ -97,29 +105,39 @@ def plans():
     winograd._plan.cache_clear()
 
 
-@pytest.mark.parametrize(("sums", "groups"), [(1, 1), (2 * 24 * 32 * 16, 2), (1 << 26, 3)])
+@pytest.mark.parametrize(
+    ("sums", "numbers", "groups"),
+    [(1, BF16, 1), (2 * 24 * 32 * 16, BF16, 2), (2 * 36 * 32 * 16, FP32, 2), (1 << 26, BF16, 3)],
+)
 def test_large_kernels_are_left_to_fewer_threads(
-    sums: int, groups: int, plans, monkeypatch: pytest.MonkeyPatch
+    sums: int, numbers: torch.dtype, groups: int, plans, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(winograd, "_MOST_SUMS", sums)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    given = draw(3, 32, 16, 6, 6, 1)
-    assert error(passes(*given, 1, ours=True)[2], exact(given, 1)[2]) < FURTHEST[1]
-    plan = plans(given[0].shape, 16, SameConv(32, 16).windows(given[0]), 3)
+    given = draw(3, 32, 16, 6, 6, 1, numbers)
+    assert error(passes(*given, 1, ours=True)[2], exact(given, 1)[2]) < FURTHEST[numbers, 1]
+    plan = plans(given[0].shape, numbers, 16, SameConv(32, 16).windows(given[0]), 3)
     assert (plan.kernel.threads, plan.kernel.sharing) == (groups, 1)
 
 
 @pytest.mark.parametrize(("many", "shares"), [(0, False), (1 << 20, True)])
 @pytest.mark.parametrize("threads", [2, 4, 6])
+@BOTH
 @pytest.mark.parametrize("stride", [1, 2])
 def test_threads_share_tiles_or_not(
-    many: int, shares: bool, threads: int, stride: int, plans, monkeypatch: pytest.MonkeyPatch
+    many: int,
+    shares: bool,
+    threads: int,
+    stride: int,
+    numbers: torch.dtype,
+    plans,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(winograd, "_MANY_TILES", many)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    given = draw(9, 32, 48, 8, 8, stride)
-    assert error(passes(*given, stride, ours=True)[2], exact(given, stride)[2]) < FURTHEST[stride]
-    plan = plans(given[0].shape, 48, SameConv(32, 48, stride=stride).windows(given[0]), threads)
+    given = draw(9, 32, 48, 8, 8, stride, numbers)
+    assert error(passes(*given, stride, ours=True)[2], exact(given, stride)[2]) < FURTHEST[numbers, stride]
+    plan = plans(given[0].shape, numbers, 48, SameConv(32, 48, stride=stride).windows(given[0]), threads)
     assert plan.kernel.sharing == (math.gcd(threads, 4) if shares else 1)
 
 
@@ -132,22 +150,27 @@ def test_errors_are_few_times_those_of_bf16(stride: int, most: tuple[float, ...]
         assert error(ours, reference) < times * error(theirs, reference)
 
 
+@BOTH
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (6, 7), (4, 9)])
-def test_every_place_gets_what_is_its_own(size: tuple[int, int], stride: int):
+def test_every_place_gets_what_is_its_own(size: tuple[int, int], stride: int, numbers: torch.dtype):
     """By whole numbers so small that at stride 2 every point of them is exact."""
     torch.manual_seed(0)
-    given = draw(2, 16, 16, *size, stride)
+    given = draw(2, 16, 16, *size, stride, numbers)
     given = tuple(tensor.fill_(0).add_(torch.randint(-2, 3, tensor.shape) * 4) for tensor in given)
     found = passes(*given, stride, ours=True)
     for ours, reference in zip(found, exact(given, stride), strict=True):
         off = (ours.double() - reference.to(ours.dtype)).abs().max()
-        assert off <= (0.04 if stride == 1 else 0) * reference.abs().max()
+        most = {(BF16, 1): 0.04, (FP32, 1): 1e-5}.get((numbers, stride), 0)
+        assert off <= most * reference.abs().max()
 
 
+@BOTH
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_result_does_not_depend_on_what_memory_held(stride: int, monkeypatch: pytest.MonkeyPatch):
-    given = draw(3, 48, 32, 5, 5, stride)
+def test_the_result_does_not_depend_on_what_memory_held(
+    stride: int, numbers: torch.dtype, monkeypatch: pytest.MonkeyPatch
+):
+    given = draw(3, 48, 32, 5, 5, stride, numbers)
     clean = passes(*given, stride, ours=True)
     empty = torch.empty
 
@@ -180,8 +203,9 @@ def test_an_addend_is_added_before_rounding(stride: int):
         winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps), addend[:, :, :1])
 
 
-def test_nan_passes_so_that_a_diverged_run_shows():
-    maps, *others = draw(1, 16, 16, 4, 4, 1)
+@BOTH
+def test_nan_passes_so_that_a_diverged_run_shows(numbers: torch.dtype):
+    maps, *others = draw(1, 16, 16, 4, 4, 1, numbers)
     maps[0, 3, 1, 1] = math.nan
     assert all(result.isnan().any() for result in passes(maps, *others, 1, ours=True)[::2])
 
@@ -209,18 +233,19 @@ def test_processors_without_the_instruction_compute_the_same(tmp_path: Path):
         "from toynet.kernels.build import library\n"
         "from toynet.models.same import SameConv\n"
         "found = []\n"
-        "for stride, (maps, kernel, gradient) in torch.load(sys.argv[1]).items():\n"
+        "for (numbers, stride), (maps, kernel, gradient) in torch.load(sys.argv[1]).items():\n"
         "    maps.requires_grad_(), kernel.requires_grad_()\n"
         "    outputs = winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps))\n"
         "    found.append((outputs.detach(), *torch.autograd.grad(outputs, (maps, kernel), gradient)))\n"
-        "torch.save((library().winograd_is_fast(), found), sys.argv[1])\n"
+        "fast = [library(numbers).winograd_is_fast() for numbers in (torch.bfloat16, torch.float32)]\n"
+        "torch.save((fast, found), sys.argv[1])\n"
     )
-    given = {stride: draw(3, 32, 16, 5, 7, stride) for stride in (1, 2)}
+    given = {case: draw(3, 32, 16, 5, 7, case[1], case[0]) for case in FURTHEST}
     torch.save(given, tmp_path / "tensors.pt")
     environment = os.environ | {"CC": str(compiler), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     subprocess.run([sys.executable, script, tmp_path / "tensors.pt"], env=environment, check=True)
     fast, found = torch.load(tmp_path / "tensors.pt")
-    assert not fast
-    for stride, results in zip(given, found, strict=True):
-        for ours, reference in zip(results, exact(given[stride], stride), strict=True):
-            assert error(ours, reference) < FURTHEST[stride]
+    assert fast == [0, 1]
+    for case, results in zip(given, found, strict=True):
+        for ours, reference in zip(results, exact(given[case], case[1]), strict=True):
+            assert error(ours, reference) < FURTHEST[case]

@@ -8,12 +8,14 @@ from torch import nn
 from toynet.kernels import maps as kernels
 from toynet.kernels import winograd
 from toynet.kernels.build import obstacle
-from toynet.models import catalog, chain
+from toynet.models import catalog
 from toynet.models.chain import Chain, use_compiled
 from toynet.models.same import SameConv
 from toynet.models.spec import ModelSpec
 
-needs_kernels = pytest.mark.skipif(obstacle() is not None, reason=f"no compiled kernels: {obstacle()}")
+needs_kernels = pytest.mark.skipif(
+    obstacle(torch.float32) is not None, reason=f"no compiled kernels: {obstacle(torch.float32)}"
+)
 
 NETS = [
     ModelSpec(name="toynet14", widths=(8, 8, 16, 16)),
@@ -48,7 +50,7 @@ def test_a_network_is_no_further_from_fp32_than_torchs_bf16(spec: ModelSpec, mon
     images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     exact, plain = learn(build(spec), images, bf16=False), learn(build(spec), images, bf16=True)
     calls = []
-    monkeypatch.setattr(winograd, "pays", lambda: False)
+    monkeypatch.setattr(winograd, "pays", lambda numbers: False)
     monkeypatch.setattr(kernels, "norm_act_beside", counting(kernels.norm_act_beside, calls))
     model = build(spec)
     use_compiled(model, True)
@@ -65,7 +67,7 @@ def test_a_network_is_no_further_from_fp32_than_torchs_bf16(spec: ModelSpec, mon
 )
 def test_by_winograds_filtering_it_is_half_as_far_again(name, widths, monkeypatch: pytest.MonkeyPatch):
     calls = []
-    monkeypatch.setattr(winograd, "pays", lambda: True)
+    monkeypatch.setattr(winograd, "pays", lambda numbers: True)
     monkeypatch.setattr(winograd, "convolve", counting(winograd.convolve, calls))
     torch.manual_seed(0)
     images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
@@ -75,6 +77,31 @@ def test_by_winograds_filtering_it_is_half_as_far_again(name, widths, monkeypatc
     use_compiled(model, True)
     assert (learn(model, images, bf16=True) - exact).norm() < 1.5 * (plain - exact).norm()
     assert len(calls) >= 10, "in training and in evaluation"
+
+
+@needs_kernels
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [("toynet14", (32, 32, 32, 64)), ("speednet", (32, 32, 64))],
+    ids=lambda value: str(value),
+)
+def test_in_fp32_it_is_torchs_but_for_rounding(name, widths, fast: bool, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    monkeypatch.setattr(winograd, "pays", lambda numbers: fast)
+    monkeypatch.setattr(winograd, "convolve", counting(winograd.convolve, calls))
+    torch.manual_seed(0)
+    images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    spec = ModelSpec(name=name, widths=widths)
+    plain, model = learn(build(spec), images, bf16=False), build(spec)
+    use_compiled(model, True)
+    compiled = learn(model, images, bf16=False)
+    logits = slice(10 * len(images))
+    assert (compiled - plain)[logits].norm() <= 1e-5 * plain[logits].norm()
+    # Where rounding takes a ReLU's input over zero, its gradient is another.
+    assert (compiled - plain).norm() < 2e-3 * plain.norm()
+    assert not torch.equal(compiled, plain)
+    assert (len(calls) >= 10) is fast
 
 
 def counting(function, calls):
@@ -115,7 +142,7 @@ def test_what_is_no_norm_passes_as_in_a_sequential(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("last", ["conv", "norm", "nothing"])
 def test_an_addend_is_added_to_the_result(last: str, compiled: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(winograd, "pays", lambda: True)
+    monkeypatch.setattr(winograd, "pays", lambda numbers: True)
     torch.manual_seed(0)
     layers = {"conv": [SameConv(16, 16)], "norm": [SameConv(16, 16), nn.BatchNorm2d(16)], "nothing": []}
     chain = Chain(*layers[last])
@@ -142,12 +169,19 @@ def test_an_empty_chain_is_the_identity():
     assert [part is maps for part in Chain().beside(maps)] == [True, True]
 
 
-def test_the_switch_reaches_every_part_and_needs_kernels(monkeypatch: pytest.MonkeyPatch):
+def test_the_switch_reaches_every_part():
     model = build(NETS[0])
     parts = [part for part in model.modules() if isinstance(part, Chain | SameConv)]
     assert sum(isinstance(part, SameConv) for part in parts) == 16
-    for reason in (None, "no compiler"):
-        monkeypatch.setattr(chain, "obstacle", lambda reason=reason: reason)
-        for wanted in (True, False):
-            use_compiled(model, wanted)
-            assert all(part.compiled is (wanted and reason is None) for part in parts)
+    for wanted in (True, False):
+        use_compiled(model, wanted)
+        assert all(part.compiled is wanted for part in parts)
+
+
+def test_without_kernels_the_switch_has_no_effect(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kernels, "obstacle", lambda numbers: "no compiler")
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    model = build(NETS[0])
+    use_compiled(model, True)
+    assert torch.equal(learn(model, images, bf16=False), learn(build(NETS[0]), images, bf16=False))

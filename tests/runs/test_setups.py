@@ -54,6 +54,12 @@ def keep(wanted: Recipe, *timings: tuple[Setup, float], best: Setup | None = Non
     assert remember(setups.memory_file(), setups.memory_key(wanted, CARD), entry)
 
 
+@pytest.fixture(autouse=True)
+def bf16_may_be_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any machine the choices of one whose processor has it."""
+    monkeypatch.setattr(setups.precision, "promising", lambda device: ("fp32", "bf16"))
+
+
 @pytest.fixture
 def free_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a shell that names no number of threads."""
@@ -115,7 +121,8 @@ def test_known_times_decide_within_what_is_asked_for():
     keep(recipe(), (setup("fp32"), 3.0), (setup("bf16"), 2.0), (setup("bf16", "compiled"), 1.0))
     assert choose(recipe()).setup == setup("bf16", "compiled")
     assert choose(recipe(**{"train.kernels": "direct"})).setup == setup("bf16")
-    assert choose(recipe(**{"train.precision": "fp32"})) == (setup("fp32"), "as asked for")
+    plain = recipe(**{"train.precision": "fp32", "train.kernels": "direct"})
+    assert choose(plain) == (setup("fp32"), "as asked for")
     assert choose(recipe(**{"train.kernels": "compiled"})) == (setup("bf16", "compiled"), "as asked for")
     elsewhere = recipe(**{"train.memory_format": "contiguous", "train.precision": "fp32"})
     assert choose(elsewhere).setup == setup("fp32", memory_format="contiguous")
@@ -137,7 +144,7 @@ def test_threads_are_those_asked_for_else_benchs(monkeypatch: pytest.MonkeyPatch
     best = setup(threads=3)
     keep(recipe(), best=best)
     assert choose(recipe()).setup == best
-    fp32 = {"train.precision": "fp32"}
+    fp32 = {"train.precision": "fp32", "train.kernels": "direct"}
     assert choose(recipe(**fp32)).setup == setup("fp32", threads=3)
     assert choose(recipe(**fp32, **{"train.threads": 2})).setup == setup("fp32", threads=2)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -146,7 +153,7 @@ def test_threads_are_those_asked_for_else_benchs(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("no_timing", "free_threads")
 def test_torchs_own_number_of_threads_is_the_last_resort():
-    fp32 = recipe(**{"train.precision": "fp32"})
+    fp32 = recipe(**{"train.precision": "fp32", "train.kernels": "direct"})
     assert choose(fp32).setup.threads == torch.get_num_threads()
 
 
@@ -204,9 +211,9 @@ def test_compiled_kernels_are_considered_only_where_they_can_be_had(monkeypatch:
     def kernels() -> set[str]:
         return {s.kernels for s in setups.options(recipe(), CARD, 1)}
 
-    monkeypatch.setattr(setups, "obstacle", lambda: None)
+    monkeypatch.setattr(setups, "obstacle", lambda numbers: None)
     assert kernels() == {"direct", "compiled"}
-    monkeypatch.setattr(setups, "obstacle", lambda: "no C compiler")
+    monkeypatch.setattr(setups, "obstacle", lambda numbers: "no C compiler")
     monkeypatch.setattr(setups.precision, "device", lambda: "mps")
     assert kernels() == {"direct"}
     monkeypatch.setattr(setups.precision, "device", lambda: "cuda")
@@ -214,12 +221,21 @@ def test_compiled_kernels_are_considered_only_where_they_can_be_had(monkeypatch:
         monkeypatch.setattr(setups, "find_spec", lambda name, found=triton: found)
         assert kernels() == ({"direct", "compiled"} if triton else {"direct"})
     monkeypatch.setattr(setups.precision, "device", lambda: "cpu")
-    monkeypatch.setattr(setups, "obstacle", lambda: "no C compiler")
+    monkeypatch.setattr(setups, "obstacle", lambda numbers: "no C compiler")
     assert kernels() == {"direct"}
     with pytest.raises(
         UsageError, match=r"train\.kernels=compiled cannot be had: no C compiler; set it to auto"
     ):
         setups.options(recipe(**{"train.kernels": "compiled"}), CARD, 1)
+
+
+def test_bf16_is_considered_only_where_it_may_be_fast(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(setups, "obstacle", lambda numbers: None if numbers == torch.float32 else "not asked")
+    monkeypatch.setattr(setups.precision, "promising", lambda device: ("fp32",))
+    found = [(s.precision, s.kernels) for s in setups.options(recipe(), CARD, 1)]
+    assert found == [("fp32", "direct"), ("fp32", "direct"), ("fp32", "compiled")]
+    asked = setups.options(recipe(**{"train.precision": "bf16"}), CARD, 1)
+    assert {(s.precision, s.kernels) for s in asked} == {("bf16", "direct")}
 
 
 def test_a_gpus_compiler_waits_for_bench_or_for_a_recipe_that_asks(monkeypatch: pytest.MonkeyPatch):

@@ -15,8 +15,14 @@ def names(found: tuple[Setup, ...]) -> list[str]:
     return [setup.name.replace(" kernels", "") for setup in found]
 
 
-def possible(compiled: bool = True, formats: tuple[str, ...] = BOTH, **asked: object) -> list[str]:
-    return names(candidates(TrainSpec(**asked), 2, compiled=compiled, formats=formats))
+def possible(
+    compiled: bool = True,
+    precisions: tuple[str, ...] = ("fp32", "bf16"),
+    formats: tuple[str, ...] = BOTH,
+    **asked: object,
+) -> list[str]:
+    spec = TrainSpec(**asked)
+    return names(candidates(spec, 2, compiled=compiled, precisions=precisions, formats=formats))
 
 
 def test_everything_possible_is_a_candidate_from_the_plainest_on():
@@ -27,7 +33,7 @@ def test_everything_possible_is_a_candidate_from_the_plainest_on():
         "bf16, direct, contiguous",
         "bf16, compiled, channels_last",
     ]
-    found = candidates(TrainSpec(), 2, compiled=True, formats=BOTH)
+    found = candidates(TrainSpec(), 2, compiled=True, precisions=("fp32", "bf16"), formats=BOTH)
     assert list(found) == sorted(found, key=lambda setup: setup.boldness)
     assert {setup.threads for setup in found} == {2}
 
@@ -35,8 +41,12 @@ def test_everything_possible_is_a_candidate_from_the_plainest_on():
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        ({"precision": "fp32"}, ["fp32, direct, channels_last", "fp32, direct, contiguous"]),
         ({"precision": "fp32", "memory_format": "contiguous"}, ["fp32, direct, contiguous"]),
+        (
+            {"precision": "fp32", "kernels": "direct"},
+            ["fp32, direct, channels_last", "fp32, direct, contiguous"],
+        ),
+        ({"precision": "fp32", "kernels": "compiled"}, ["fp32, compiled, channels_last"]),
         ({"kernels": "compiled"}, ["bf16, compiled, channels_last"]),
         (
             {"kernels": "direct", "precision": "bf16", "memory_format": "channels_last"},
@@ -53,13 +63,21 @@ def test_compiled_kernels_are_no_candidate_where_there_are_none():
     assert not any("compiled" in name for name in possible(compiled=False))
 
 
-@pytest.mark.parametrize(
-    ("key", "needed", "value"),
-    [("precision", "bf16", "fp32"), ("memory_format", "channels_last", "contiguous")],
-)
-def test_compiled_kernels_take_nothing_else(key: str, needed: str, value: str):
-    with pytest.raises(ValidationError, match=f"kernels=compiled needs {key}={needed}, not {value}"):
-        TrainSpec(kernels="compiled", **{key: value})
+def test_without_bf16_only_fp32_is_considered():
+    assert possible(precisions=("fp32",)) == [
+        "fp32, direct, channels_last",
+        "fp32, direct, contiguous",
+        "fp32, compiled, channels_last",
+    ]
+    assert possible(precisions=("fp32",), precision="bf16", formats=BOTH[:1]) == [
+        "bf16, direct, channels_last",
+        "bf16, compiled, channels_last",
+    ]
+
+
+def test_compiled_kernels_take_no_other_order():
+    with pytest.raises(ValidationError, match="kernels=compiled needs memory_format=channels_last"):
+        TrainSpec(kernels="compiled", memory_format="contiguous")
 
 
 def test_a_setup_fits_what_leaves_it_open():

@@ -1,8 +1,9 @@
-"""Compiles the C files of this package with the system's compiler, once, and loads it.
+"""Compiles the C files of this package with the system's compiler, for bf16 or for fp32, and loads them.
 
-The library is kept in the user's cache under a name that holds all it depends on. It uses the OpenMP
-runtime that torch has loaded, so that both share one set of threads: two of them would take the processor
-from each other. Only Linux is served; elsewhere, and without a compiler, torch's own functions do the work.
+Either library is made when it is first asked for and kept in the user's cache under a name that holds all it
+depends on. It uses the OpenMP runtime that torch has loaded, so that both share one set of threads: two of
+them would take the processor from each other. Only Linux is served; elsewhere, and without a compiler,
+torch's own functions do the work.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from toynet.core import places
@@ -38,6 +40,9 @@ _FLAGS = [
 ]
 if platform.machine() == "x86_64":
     _FLAGS.append("-mprefer-vector-width=512")
+_DEFINES = {torch.bfloat16: [], torch.float32: ["-DFLOATS"]}
+"""By what the maps hold."""
+
 _COMPILERS = "cc", "gcc", "clang"
 _RUNTIMES = "libgomp", "libiomp5", "libomp"
 _TIMEOUT_S = 120
@@ -47,43 +52,45 @@ class CannotBuild(Exception):
     """Why there is no library on this machine."""
 
 
-def library() -> ctypes.CDLL:
-    """The compiled functions; takes two or three seconds the first time on a machine.
+def library(numbers: torch.dtype) -> ctypes.CDLL:
+    """The compiled functions for maps of `numbers`; takes two or three seconds the first time on a machine.
 
     Raises `CannotBuild` where they cannot be had.
     """
-    found = _outcome()
+    found = _outcome(numbers)
     if isinstance(found, CannotBuild):
         raise found
     return found
 
 
-def obstacle() -> str | None:
-    """Why `library` cannot be had on this machine; none where it can."""
-    found = _outcome()
+def obstacle(numbers: torch.dtype) -> str | None:
+    """Why `library` cannot be had on this machine for maps of `numbers`; none where it can."""
+    found = _outcome(numbers)
     return str(found) if isinstance(found, CannotBuild) else None
 
 
 @cache
-def _outcome() -> ctypes.CDLL | CannotBuild:
+def _outcome(numbers: torch.dtype) -> ctypes.CDLL | CannotBuild:
     """Tried once in a process."""
+    if numbers not in _DEFINES:
+        return CannotBuild(f"compiled kernels are for bf16 and fp32, not {numbers}")
     try:
-        return _load()
+        return _load(_FLAGS + _DEFINES[numbers])
     except CannotBuild as error:
         return error
 
 
-def _load() -> ctypes.CDLL:
+def _load(options: list[str]) -> ctypes.CDLL:
     if sys.platform != "linux":
         raise CannotBuild("compiled kernels are made on Linux only")
     compiler, runtime = _compiler(), _openmp_runtime()
-    parts = [sources(), " ".join(_FLAGS), compiler, str(runtime), sorted(flags())]
+    parts = [sources(), " ".join(options), compiler, str(runtime), sorted(flags())]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     path = places.cache_folder() / "kernels" / f"kernels-{digest}.so"
     if path.exists():
         with suppress(OSError):  # damaged, or of another system: made anew
             return ctypes.CDLL(str(path))
-    _compile(compiler, runtime, path)
+    _compile([compiler, *options], runtime, path)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
@@ -119,17 +126,17 @@ def _openmp_runtime() -> Path:
     raise CannotBuild("torch has loaded no OpenMP library")
 
 
-def _compile(compiler: str, runtime: Path, target: Path) -> None:
+def _compile(compiler: list[str], runtime: Path, target: Path) -> None:
     """Compile to `target`, which appears complete or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             made = Path(folder) / "kernels.so"
             units = {str(source): f"{folder}/{source.stem}.o" for source in sorted(FOLDER.glob("*.c"))}
-            commands = [[compiler, *_FLAGS, "-c", source, "-o", unit] for source, unit in units.items()]
+            commands = [[*compiler, "-c", source, "-o", unit] for source, unit in units.items()]
             with ThreadPoolExecutor() as pool:  # the compilers work, not the threads
                 list(pool.map(_call, commands))
-            _call([compiler, "-shared", *units.values(), str(runtime), "-lm", "-o", str(made)])
+            _call([compiler[0], "-shared", *units.values(), str(runtime), "-lm", "-o", str(made)])
             made.replace(target)
     except OSError as error:
         raise CannotBuild(f"the compiled kernels cannot be kept: {error}") from error

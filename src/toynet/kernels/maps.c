@@ -1,4 +1,4 @@
-/* Batch norm with the activation behind it, and 2x2 max-pooling, on bfloat16 maps in channels-last order.
+/* Batch norm with the activation behind it, and 2x2 max-pooling, on maps in channels-last order.
  *
  * What surrounds a convolution is limited by memory, so every function here reads and writes each map as few
  * times as its mathematics allows. Maps are flat arrays whose last, fastest axis is the channel. Sums are taken
@@ -9,7 +9,7 @@
  */
 #include <math.h>
 
-#include "bf16.h"
+#include "numbers.h"
 
 enum activation { NONE = 0, RELU = 1, GELU = 2 };
 
@@ -86,7 +86,7 @@ static void add_lanes(float *sums, double *totals, index channels, index lanes) 
 }
 
 /* totals[c] and totals[channels + c]: the sums of x - origin and of its square. */
-static void sum_squares(const bf16 *restrict x, index first, index end, index channels, index lanes,
+static void sum_squares(const number *restrict x, index first, index end, index channels, index lanes,
                         const float *restrict origin, double *totals) {
     float sums[MOST_CHANNELS], squares[MOST_CHANNELS];
     memset(sums, 0, sizeof(float) * lanes);
@@ -95,7 +95,7 @@ static void sum_squares(const bf16 *restrict x, index first, index end, index ch
     index pending = 0;
     for (index start = first; start < end; start += lanes) {
         index count = end - start < lanes ? end - start : lanes;
-        const bf16 *restrict row = x + start;
+        const number *restrict row = x + start;
 #pragma omp simd
         for (index lane = 0; lane < count; lane++) {
             float distance = widened(row[lane]) - origin[lane];
@@ -113,19 +113,19 @@ static void sum_squares(const bf16 *restrict x, index first, index end, index ch
     add_lanes(squares, totals + channels, channels, lanes);
 }
 
-INLINE void apply(const bf16 *restrict x, bf16 *restrict y, index first, index end, index lanes,
+INLINE void apply(const number *restrict x, number *restrict y, index first, index end, index lanes,
                   const float *restrict scale, const float *restrict shift, int activation) {
     for (index start = first; start < end; start += lanes) {
         index count = end - start < lanes ? end - start : lanes;
-        const bf16 *restrict row = x + start;
-        bf16 *restrict out = y + start;
+        const number *restrict row = x + start;
+        number *restrict out = y + start;
 #pragma omp simd
         for (index lane = 0; lane < count; lane++)
             out[lane] = narrowed(activated(widened(row[lane]) * scale[lane] + shift[lane], activation));
     }
 }
 
-static void apply_any(const bf16 *x, bf16 *y, index first, index end, index lanes, const float *scale,
+static void apply_any(const number *x, number *y, index first, index end, index lanes, const float *scale,
                       const float *shift, int activation) {
     if (activation == RELU) apply(x, y, first, end, lanes, scale, shift, RELU);
     else if (activation == GELU) apply(x, y, first, end, lanes, scale, shift, GELU);
@@ -133,7 +133,7 @@ static void apply_any(const bf16 *x, bf16 *y, index first, index end, index lane
 }
 
 /* y = activation(x * scale + shift), the normalisation of evaluation. */
-void scale_shift(const bf16 *x, bf16 *y, index rows, index channels, const float *scale, const float *shift,
+void scale_shift(const number *x, number *y, index rows, index channels, const float *scale, const float *shift,
                  int activation, int threads) {
     index lanes = lanes_of(channels);
     float scales[MOST_CHANNELS], shifts[MOST_CHANNELS];
@@ -149,7 +149,7 @@ void scale_shift(const bf16 *x, bf16 *y, index rows, index channels, const float
 
 /* y = activation(batch norm of x); `mean` and `inverse` (1 / standard deviation) are kept for the gradient,
  * the moving averages take `momentum` of the batch's. `partial`: 2 * channels doubles for every thread. */
-void norm_forward(const bf16 *x, bf16 *y, index rows, index channels, const float *weight, const float *bias,
+void norm_forward(const number *x, number *y, index rows, index channels, const float *weight, const float *bias,
                   float *moving_mean, float *moving_variance, float momentum, float epsilon, float *mean,
                   float *inverse, double *partial, int activation, int threads) {
     index lanes = lanes_of(channels);
@@ -190,7 +190,7 @@ void norm_forward(const bf16 *x, bf16 *y, index rows, index channels, const floa
 
 /* totals: the sums of the gradient before the activation, and of its product with x - mean. GELU's costs enough
  * to be kept, in dx, for the second pass. */
-INLINE void sum_gradients(const bf16 *restrict x, const bf16 *restrict dy, bf16 *restrict dx, index first,
+INLINE void sum_gradients(const number *restrict x, const number *restrict dy, number *restrict dx, index first,
                           index end, index channels, index lanes, const float *restrict scale,
                           const float *restrict shift, const float *restrict mean, double *totals,
                           int activation) {
@@ -201,8 +201,8 @@ INLINE void sum_gradients(const bf16 *restrict x, const bf16 *restrict dy, bf16 
     index pending = 0;
     for (index start = first; start < end; start += lanes) {
         index count = end - start < lanes ? end - start : lanes;
-        const bf16 *restrict row = x + start, *restrict by = dy + start;
-        bf16 *restrict out = dx + start;
+        const number *restrict row = x + start, *restrict by = dy + start;
+        number *restrict out = dx + start;
 #pragma omp simd
         for (index lane = 0; lane < count; lane++) {
             float value = widened(row[lane]);
@@ -226,13 +226,13 @@ INLINE void sum_gradients(const bf16 *restrict x, const bf16 *restrict dy, bf16 
 }
 
 /* dx = gradient * scale + x * tilt + level, plus `past` where it is given. */
-INLINE void spread_gradients(const bf16 *restrict x, const bf16 *dy, const bf16 *past, bf16 *dx, index first,
+INLINE void spread_gradients(const number *restrict x, const number *dy, const number *past, number *dx, index first,
                              index end, index lanes, const float *restrict scale, const float *restrict shift,
                              const float *restrict tilt, const float *restrict level, int activation) {
     for (index start = first; start < end; start += lanes) {
         index count = end - start < lanes ? end - start : lanes;
-        const bf16 *row = x + start, *by = dy + start;
-        bf16 *out = dx + start;
+        const number *row = x + start, *by = dy + start;
+        number *out = dx + start;
 #pragma omp simd
         for (index lane = 0; lane < count; lane++) {
             float value = widened(row[lane]);
@@ -244,7 +244,7 @@ INLINE void spread_gradients(const bf16 *restrict x, const bf16 *dy, const bf16 
     }
 }
 
-static void sum_gradients_any(const bf16 *x, const bf16 *dy, bf16 *dx, index first, index end, index channels,
+static void sum_gradients_any(const number *x, const number *dy, number *dx, index first, index end, index channels,
                               index lanes, const float *scale, const float *shift, const float *mean,
                               double *totals, int activation) {
     if (activation == RELU) sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, RELU);
@@ -252,10 +252,10 @@ static void sum_gradients_any(const bf16 *x, const bf16 *dy, bf16 *dx, index fir
     else sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, NONE);
 }
 
-static void spread_gradients_any(const bf16 *x, const bf16 *dy, const bf16 *past, bf16 *dx, index first, index end, index lanes,
+static void spread_gradients_any(const number *x, const number *dy, const number *past, number *dx, index first, index end, index lanes,
                                  const float *scale, const float *shift, const float *tilt, const float *level,
                                  int activation) {
-    const bf16 *by = activation == GELU ? dx : dy;
+    const number *by = activation == GELU ? dx : dy;
     if (activation != RELU) activation = NONE;
     if (activation == RELU && past)
         spread_gradients(x, by, past, dx, first, end, lanes, scale, shift, tilt, level, RELU);
@@ -269,7 +269,7 @@ static void spread_gradients_any(const bf16 *x, const bf16 *dy, const bf16 *past
 
 /* The gradients of norm_forward by x, weight and bias, from `dy`, that by y. `past` may be NULL; it is what
  * comes to x by another way, and is added to dx. */
-void norm_backward(const bf16 *x, const bf16 *dy, const bf16 *past, bf16 *dx, index rows, index channels, const float *weight,
+void norm_backward(const number *x, const number *dy, const number *past, number *dx, index rows, index channels, const float *weight,
                    const float *bias, const float *mean, const float *inverse, float *by_weight, float *by_bias,
                    double *partial, int activation, int threads) {
     index lanes = lanes_of(channels);
@@ -316,15 +316,15 @@ INLINE int larger(float value, float best) { return value > best || value != val
 
 /* The largest of every 2x2 window, and its place 0 to 3 in reading order, the first among equals. A last odd
  * line of the input is left out. */
-void pool_forward(const bf16 *x, bf16 *y, uint8_t *place, index images, index height, index width,
+void pool_forward(const number *x, number *y, uint8_t *place, index images, index height, index width,
                   index channels, int threads) {
     index tall = height / 2, wide = width / 2, line = width * channels;
 #pragma omp parallel for num_threads(threads)
     for (index row = 0; row < images * tall; row++) {
-        const bf16 *above = x + (row / tall * height + row % tall * 2) * line;
+        const number *above = x + (row / tall * height + row % tall * 2) * line;
         for (index column = 0; column < wide; column++) {
-            const bf16 *restrict from = above + 2 * column * channels;
-            bf16 *restrict to = y + (row * wide + column) * channels;
+            const number *restrict from = above + 2 * column * channels;
+            number *restrict to = y + (row * wide + column) * channels;
             uint8_t *restrict at = place + (row * wide + column) * channels;
 #pragma omp simd
             for (index channel = 0; channel < channels; channel++) {
@@ -346,19 +346,19 @@ void pool_forward(const bf16 *x, bf16 *y, uint8_t *place, index images, index he
 }
 
 /* dx (images, height, width, channels) from dy, that by y: every entry goes to its window's place. */
-void pool_backward(const bf16 *dy, const uint8_t *place, bf16 *dx, index images, index height, index width,
+void pool_backward(const number *dy, const uint8_t *place, number *dx, index images, index height, index width,
                    index channels, int threads) {
     index tall = height / 2, wide = width / 2, line = width * channels;
 #pragma omp parallel for num_threads(threads)
     for (index image = 0; image < images; image++) {
-        bf16 *all = dx + image * height * line;
+        number *all = dx + image * height * line;
         for (index row = 0; row < tall; row++) {
-            bf16 *above = all + 2 * row * line;
+            number *above = all + 2 * row * line;
             for (index column = 0; column < wide; column++) {
                 index source = ((image * tall + row) * wide + column) * channels;
-                const bf16 *restrict by = dy + source;
+                const number *restrict by = dy + source;
                 const uint8_t *restrict at = place + source;
-                bf16 *restrict to = above + 2 * column * channels;
+                number *restrict to = above + 2 * column * channels;
 #pragma omp simd
                 for (index channel = 0; channel < channels; channel++) {
                     to[channel] = at[channel] == 0 ? by[channel] : 0;
@@ -368,10 +368,10 @@ void pool_backward(const bf16 *dy, const uint8_t *place, bf16 *dx, index images,
                 }
             }
             if (width % 2) {
-                memset(above + (width - 1) * channels, 0, channels * sizeof(bf16));
-                memset(above + line + (width - 1) * channels, 0, channels * sizeof(bf16));
+                memset(above + (width - 1) * channels, 0, channels * sizeof(number));
+                memset(above + line + (width - 1) * channels, 0, channels * sizeof(number));
             }
         }
-        if (height % 2) memset(all + (height - 1) * line, 0, line * sizeof(bf16));
+        if (height % 2) memset(all + (height - 1) * line, 0, line * sizeof(number));
     }
 }

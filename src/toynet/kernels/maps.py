@@ -1,7 +1,7 @@
-"""Batch norm with its activation, and max-pooling, of bf16 maps in channels-last order.
+"""Batch norm with its activation, and max-pooling, of bf16 or fp32 maps in channels-last order.
 
 Each is one function that reads and writes a map as few times as possible, where torch takes several passes:
-`maps.c` has them. Results equal torch's to the rounding of bf16.
+`maps.c` has them. Results equal torch's to the rounding of the maps' numbers.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from toynet.kernels.build import library, pointers
+from toynet.kernels.build import library, obstacle, pointers
 
 Activation = Literal["none", "relu", "gelu"]
 
@@ -20,10 +20,10 @@ _CODES: dict[Activation, int] = {"none": 0, "relu": 1, "gelu": 2}
 
 
 def takes(maps: Tensor) -> bool:
-    """Whether `maps` are what the functions here are made for: (N, C, H, W) bf16 channels-last on a CPU."""
+    """Whether functions here can be had for `maps`: (N, C, H, W) bf16 or fp32, channels-last, on a CPU."""
     return (
         maps.device.type == "cpu"
-        and maps.dtype == torch.bfloat16
+        and obstacle(maps.dtype) is None
         and maps.ndim == 4
         and 0 < maps.shape[1] <= MOST_CHANNELS
         and maps.numel() > 0
@@ -63,7 +63,7 @@ def _evaluate(maps: Tensor, norm: nn.BatchNorm2d, activation: Activation) -> Ten
     mean, variance, _, _ = _averages(norm)
     scale = norm.weight / (variance + norm.eps).sqrt()
     shift = norm.bias - mean * scale
-    library().scale_shift(
+    library(maps.dtype).scale_shift(
         *pointers(maps, result),
         *_shape(maps),
         *pointers(scale, shift),
@@ -86,7 +86,7 @@ class _NormAct(torch.autograd.Function):
         threads = torch.get_num_threads()
         partial = torch.empty(threads, 2 * channels, dtype=torch.float64)
         moving_mean, moving_variance, seen, momentum = _averages(norm)
-        library().norm_forward(
+        library(maps.dtype).norm_forward(
             *pointers(maps, result),
             *_shape(maps),
             *pointers(weight, bias, moving_mean, moving_variance),
@@ -115,7 +115,7 @@ class _NormAct(torch.autograd.Function):
         by_weight, by_bias = torch.empty_like(weight), torch.empty_like(bias)
         threads = torch.get_num_threads()
         partial = torch.empty(threads, 2 * maps.shape[1], dtype=torch.float64)
-        library().norm_backward(
+        library(maps.dtype).norm_backward(
             *pointers(maps, gradient, past, by_maps),
             *_shape(maps),
             *pointers(weight, bias, mean, inverse, by_weight, by_bias, partial),
@@ -153,7 +153,7 @@ class _MaxPool(torch.autograd.Function):
         result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
         place = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
         sizes = [ctypes.c_int64(size) for size in (images, height, width, channels)]
-        library().pool_forward(*pointers(maps, result, place), *sizes, torch.get_num_threads())
+        library(maps.dtype).pool_forward(*pointers(maps, result, place), *sizes, torch.get_num_threads())
         ctx.save_for_backward(place)
         ctx.shape = maps.shape
         return result
@@ -166,7 +166,9 @@ class _MaxPool(torch.autograd.Function):
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         result = torch.empty(ctx.shape, dtype=gradient.dtype, memory_format=torch.channels_last)
         sizes = [ctypes.c_int64(size) for size in (images, height, width, channels)]
-        library().pool_backward(*pointers(gradient, place, result), *sizes, torch.get_num_threads())
+        library(gradient.dtype).pool_backward(
+            *pointers(gradient, place, result), *sizes, torch.get_num_threads()
+        )
         return result
 
 

@@ -1,7 +1,7 @@
 """The patches under a convolution's windows as rows of a matrix, and back: im2col and col2im.
 
 Source: Chellapilla et al. 2006, "High performance convolutional neural networks for document processing".
-Ours takes bf16 maps in channels-last order, so that a line of a window lies in one piece.
+Ours takes bf16 or fp32 maps in channels-last order, so that a line of a window lies in one piece.
 """
 
 import ctypes
@@ -53,4 +53,4 @@ class Windows:
         images, channels, height, width = shape
         own = self.tall, self.wide, self.side, self.stride, self.top, self.left
         geometry = ctypes.byref(_Windows(images, height, width, channels, *own))
-        getattr(library(), name)(*pointers(given, result), geometry, torch.get_num_threads())
+        getattr(library(given.dtype), name)(*pointers(given, result), geometry, torch.get_num_threads())

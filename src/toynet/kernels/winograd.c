@@ -1,24 +1,24 @@
 /* Winograd's filtering: the convolution, and its gradient by the maps. See winograd.h. */
 #include "winograd.h"
 
-/* The most filters whose results are wanted before they are turned back. */
-enum { PANEL = 6 * LANES };
+/* The most filters whose results are wanted before they are turned back, a multiple of VECTORS * LANES. */
+enum { PANEL = 96 };
 
 INLINE index panel_of(index filters) { return filters < PANEL ? filters : PANEL; }
 
 /* Whether there is an instruction for products of words. */
 int winograd_is_fast(void) {
-#ifdef __AVX512BF16__
+#if defined FLOATS || defined __AVX512BF16__
     return 1;
 #else
     return 0;
 #endif
 }
 
-INLINE index kernel_room(const job *j) { return points_in_all(j->kind) * (j->g.filters * j->g.channels / 2); }
+INLINE index kernel_room(const job *j) { return points_in_all(j->kind) * (j->g.filters * j->g.channels / PER_WORD); }
 
 INLINE index thread_room(const job *j) {
-    return points_in_all(j->kind) * (j->many * (j->g.channels / 2 + panel_of(j->g.filters)) + 2 * LANES);
+    return points_in_all(j->kind) * (j->many * (j->g.channels / PER_WORD + panel_of(j->g.filters)) + 2 * LANES);
 }
 
 /* The words that `winograd_filter` wants. */
@@ -48,13 +48,13 @@ INLINE void results_of(const lanes *p, way w, lanes *results) {
 
 /* The results of one tile for LANES filters, from sums that are `apart` floats from point to point; plus what lies
  * `aside` of their places, if that is not 0. */
-INLINE void turn_back(const float *sums, index apart, bf16 *const *at, index filter, index aside, kind k) {
+INLINE void turn_back(const float *sums, index apart, number *const *at, index filter, index aside, kind k) {
     int across = POINTS[ALONG[k]], tall = RESULTS[DOWN[k]], wide = RESULTS[ALONG[k]];
     lanes t[MOST_SIDE][4];
 #pragma GCC unroll 6
     for (int j = 0; j < across; j++) {
         lanes p[MOST_SIDE];
-#pragma GCC unroll 5
+#pragma GCC unroll 6
         for (int i = 0; i < POINTS[DOWN[k]]; i++) p[i] = load_floats(sums + (i * across + j) * apart);
         results_of(p, DOWN[k], t[j]);
     }
@@ -66,21 +66,21 @@ INLINE void turn_back(const float *sums, index apart, bf16 *const *at, index fil
         results_of(p, ALONG[k], results);
 #pragma GCC unroll 4
         for (int j = 0; j < wide; j++) {
-            bf16 *to = at[i * wide + j] + filter;
+            number *to = at[i * wide + j] + filter;
             if (at[i * wide + j] != nothing) store(to, aside ? results[j] + load(to + aside) : results[j]);
         }
     }
 }
 
-INLINE void filter_tiles(const bf16 *x, const uint32_t *kernel, bf16 *y, index aside, const geometry *g,
-                         uint32_t *points, index start, index count, index many, kind k) {
-    index channels = g->channels, filters = g->filters, steps = channels / 2;
+INLINE void filter_tiles(const number *x, const word *kernel, number *y, index aside, const geometry *g,
+                         word *points, index start, index count, index many, kind k) {
+    index channels = g->channels, filters = g->filters, steps = channels / PER_WORD;
     index rows = (count + ROWS - 1) / ROWS * ROWS;
     /* Arrays a power of two apart would lie in the same places of a cache. */
     index panel = panel_of(filters), apart = many * steps + LANES, far = many * panel + LANES;
     int lines = POINTS[DOWN[k]], across = POINTS[ALONG[k]], all = points_in_all(k);
     float *sums = (float *)(points + all * apart);
-    const bf16 *at[MOST_POINTS];
+    const number *at[MOST_POINTS];
     spot here = spot_of(g, k, start);
     for (index tile = 0; tile < count; tile++, here = next_spot(g, k, here)) {
         place_pixels(x, g, here, k, at);
@@ -88,13 +88,13 @@ INLINE void filter_tiles(const bf16 *x, const uint32_t *kernel, bf16 *y, index a
         for (index channel = 0; channel < channels; channel += LANES) {
             lanes pixels[MOST_POINTS];
             load_all(at, channel, pixels_in_all(k), pixels);
-#pragma GCC unroll 5
+#pragma GCC unroll 6
             for (int line = 0; line < lines; line++) {
                 lanes found[MOST_SIDE];
                 pixel_points(pixels, line, k, found);
 #pragma GCC unroll 6
                 for (int j = 0; j < across; j++)
-                    store((bf16 *)(points + (line * across + j) * apart + tile * steps) + channel, found[j]);
+                    store((number *)(points + (line * across + j) * apart + tile * steps) + channel, found[j]);
             }
         }
     }
@@ -110,14 +110,14 @@ INLINE void filter_tiles(const bf16 *x, const uint32_t *kernel, bf16 *y, index a
             place_results(y, g, here, k, at);
             ask_results(y, g, here, k);
             for (index filter = 0; filter < width; filter += LANES)
-                turn_back(sums + tile * panel + filter, far, (bf16 *const *)at, first + filter, aside, k);
+                turn_back(sums + tile * panel + filter, far, (number *const *)at, first + filter, aside, k);
         }
     }
 }
 
 /* y, the filtering of x with a kernel (filters, 3, 3, channels), or if that is reversed (channels, 3, 3, filters); plus
  * `addend`, which may be NULL. `many` is a multiple of ROWS. */
-void winograd_filter(const bf16 *x, const float *kernel, const bf16 *addend, bf16 *y, uint32_t *room, const job *j) {
+void winograd_filter(const number *x, const float *kernel, const number *addend, number *y, word *room, const job *j) {
     const geometry *g = &j->g;
     index tiles = tiles_of(g, j->kind), many = j->many;
     index aside = addend ? addend - y : 0;
@@ -125,7 +125,7 @@ void winograd_filter(const bf16 *x, const float *kernel, const bf16 *addend, bf1
 #pragma omp parallel for num_threads(j->threads) schedule(dynamic)
     for (index start = 0; start < tiles; start += many) {
         index count = tiles - start < many ? tiles - start : many;
-        uint32_t *own = room + kernel_room(j) + omp_get_thread_num() * thread_room(j);
+        word *own = room + kernel_room(j) + omp_get_thread_num() * thread_room(j);
         if (j->kind == SAME) filter_tiles(x, room, y, aside, g, own, start, count, many, SAME);
         else if (j->kind == HALVING) filter_tiles(x, room, y, aside, g, own, start, count, many, HALVING);
         else filter_tiles(x, room, y, aside, g, own, start, count, many, DOUBLING);

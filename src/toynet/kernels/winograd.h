@@ -1,10 +1,10 @@
-/* 3x3 convolutions and their gradients by Winograd's minimal filtering, on bfloat16 maps in channels-last order.
+/* 3x3 convolutions and their gradients by Winograd's minimal filtering, on maps in channels-last order.
  * Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks"; stride 2 is ours.
  *
  * Results are taken in tiles. The pixels under a tile and the kernel are each turned into points; the points are
  * multiplied, each with its like, in matrix products over the channels; and the sums are turned back into results. At
- * stride 1 a tile of 2x4 outputs has 24 points where the convolution itself has 72 multiplications, at stride 2 one of
- * 2x2 has 25 for 36. The gradient by the maps is such a filtering with the kernel turned round. That by the kernel has
+ * stride 1 a tile of 4x4 outputs has 36 points where the convolution itself has 144 multiplications, or one of 2x4 24
+ * for 72; at stride 2 one of 2x2 has 25 for 36. The gradient by the maps is such a filtering with the kernel turned round. That by the kernel has
  * the products of the points of both, pixels and gradients, summed over the tiles.
  *
  * The two dimensions are taken one after the other. For pixels d, kernel g, points p and results r of one:
@@ -17,11 +17,11 @@
  *               r = p0 + p1, p3, p1 + p2, p4
  *     FOUR      four results by six points, the polynomials' values at 0, NEAR, -NEAR, FAR, -FAR and infinity
  *
- * NEAR and FAR, its inverse, were chosen for small errors. It serves along the maps only: in both dimensions its errors
- * would be six times bfloat16's.
+ * NEAR and FAR, its inverse, were chosen for small errors. For bfloat16 it serves along the maps only: in both
+ * dimensions its errors would be six times that number's own.
  *
- * Points are rounded to bfloat16, everything else is float, so errors are a few times those of bfloat16. Every
- * thread turns what it multiplies itself: what one core has written is slow for another to read. Numbers of channels
+ * Points are numbers as those of the maps, everything else is float, so errors are a few times those of such numbers.
+ * Every thread turns what it multiplies itself: what one core has written is slow for another to read. Numbers of channels
  * and filters are multiples of LANES.
  */
 #ifndef TOYNET_WINOGRAD_H
@@ -33,9 +33,13 @@ typedef enum { TWO, FOUR, HALF, TWICE } way;
 typedef enum { SAME, HALVING, DOUBLING } kind;
 
 /* By kind, what is done down and along the maps. */
+#ifdef FLOATS
+static const way DOWN[] = {FOUR, HALF, TWICE}, ALONG[] = {FOUR, HALF, TWICE};
+#else
 static const way DOWN[] = {TWO, HALF, TWICE}, ALONG[] = {FOUR, HALF, TWICE};
+#endif
 
-enum { MOST_SIDE = 6, MOST_POINTS = 25, TAPS = 9, MOST_OUTPUTS = 16 };
+enum { MOST_SIDE = 6, MOST_POINTS = 36, TAPS = 9, MOST_OUTPUTS = 16 };
 
 /* By way: pixels, points and results, and how far apart the pixels of neighbouring tiles are. */
 static const int PIXELS[] = {4, 6, 5, 3}, POINTS[] = {4, 6, 5, 5}, RESULTS[] = {2, 4, 2, 4}, STEP[] = {2, 4, 4, 2};
@@ -49,6 +53,8 @@ static const float NEAR = 0.65f, FAR = 1 / 0.65f, NEAR2 = 0.4225f, FAR2 = 1 / 0.
 
 /* How many tiles before its turn the memory of a tile is asked for. */
 enum { AHEAD = 16 };
+/* In bytes. */
+enum { CACHE_LINE = 64 };
 
 /* Maps of height x width pixels and `channels`; results of tall x wide with `filters`. The first tile begins `top`
  * and `left` pixels outside the maps, and `over` and `before` outside the results. */
@@ -64,7 +70,7 @@ typedef struct {
     index kind, reversed, many, sharing, threads;
 } job;
 
-static const bf16 nothing[MOST_CHANNELS];
+static const number nothing[MOST_CHANNELS];
 
 INLINE index parts(index whole, index part) { return (whole + part - 1) / part; }
 
@@ -92,9 +98,9 @@ INLINE spot next_spot(const geometry *g, kind k, spot at) {
 }
 
 /* Where down x along places lie of which the first is at (row, column); `nothing` outside the map. */
-INLINE void place(const bf16 *map, index height, index width, index channels, index row, index column, int down,
-                  int along, const bf16 **at) {
-    const bf16 *first = map + (row * width + column) * channels;
+INLINE void place(const number *map, index height, index width, index channels, index row, index column, int down,
+                  int along, const number **at) {
+    const number *first = map + (row * width + column) * channels;
     if (row >= 0 && column >= 0 && row + down <= height && column + along <= width) {
         for (int i = 0; i < down; i++, first += width * channels)
             for (int j = 0; j < along; j++) at[i * along + j] = first + j * channels;
@@ -108,37 +114,38 @@ INLINE void place(const bf16 *map, index height, index width, index channels, in
     }
 }
 
-INLINE void place_pixels(const bf16 *maps, const geometry *g, spot tile, kind k, const bf16 **at) {
+INLINE void place_pixels(const number *maps, const geometry *g, spot tile, kind k, const number **at) {
     index row = tile.row * STEP[DOWN[k]] - g->top, column = tile.column * STEP[ALONG[k]] - g->left;
-    const bf16 *map = maps + tile.image * g->height * g->width * g->channels;
+    const number *map = maps + tile.image * g->height * g->width * g->channels;
     place(map, g->height, g->width, g->channels, row, column, PIXELS[DOWN[k]], PIXELS[ALONG[k]], at);
 }
 
-INLINE void place_results(const bf16 *maps, const geometry *g, spot tile, kind k, const bf16 **at) {
+INLINE void place_results(const number *maps, const geometry *g, spot tile, kind k, const number **at) {
     index row = tile.row * RESULTS[DOWN[k]] - g->over, column = tile.column * RESULTS[ALONG[k]] - g->before;
-    const bf16 *map = maps + tile.image * g->tall * g->wide * g->filters;
+    const number *map = maps + tile.image * g->tall * g->wide * g->filters;
     place(map, g->tall, g->wide, g->filters, row, column, RESULTS[DOWN[k]], RESULTS[ALONG[k]], at);
 }
 
 /* Ask for down x along places of a map early, that they may be near when they are needed. Places behind the maps do no
  * harm: nothing is read. */
-INLINE void ask(const bf16 *map, index width, index channels, index row, index column, int down, int along) {
-    const bf16 *first = map + (row * width + column) * channels;
+INLINE void ask(const number *map, index width, index channels, index row, index column, int down, int along) {
+    const number *first = map + (row * width + column) * channels;
     for (int i = 0; i < down; i++, first += width * channels)
-        for (index place = 0; place < along * channels; place += 2 * LANES) __builtin_prefetch(first + place, 0, 2);
+        for (index place = 0; place < along * channels; place += CACHE_LINE / sizeof(number))
+            __builtin_prefetch(first + place, 0, 2);
 }
 
 /* Ask for the pixels of the tile that is AHEAD of this one, but for those that tiles above it have used. */
-INLINE void ask_pixels(const bf16 *maps, const geometry *g, spot tile, kind k) {
+INLINE void ask_pixels(const number *maps, const geometry *g, spot tile, kind k) {
     int fresh = STEP[DOWN[k]], used = PIXELS[DOWN[k]] - fresh;
     index row = tile.row * fresh - g->top + used, column = (tile.column + AHEAD) * STEP[ALONG[k]];
-    const bf16 *map = maps + tile.image * g->height * g->width * g->channels;
+    const number *map = maps + tile.image * g->height * g->width * g->channels;
     ask(map, g->width, g->channels, row, column, fresh, STEP[ALONG[k]]);
 }
 
-INLINE void ask_results(const bf16 *maps, const geometry *g, spot tile, kind k) {
+INLINE void ask_results(const number *maps, const geometry *g, spot tile, kind k) {
     index row = tile.row * RESULTS[DOWN[k]], column = (tile.column + AHEAD) * RESULTS[ALONG[k]];
-    const bf16 *map = maps + tile.image * g->tall * g->wide * g->filters;
+    const number *map = maps + tile.image * g->tall * g->wide * g->filters;
     ask(map, g->wide, g->filters, row, column, RESULTS[DOWN[k]], RESULTS[ALONG[k]]);
 }
 
@@ -147,16 +154,25 @@ INLINE lanes combined(lanes one, lanes other, float share) {
     return share == 0 ? one : share > 0 ? one + other : one - other;
 }
 
-INLINE void load_all(const bf16 *const *at, index channel, int count, lanes *found) {
-#pragma GCC unroll 25
+INLINE void load_all(const number *const *at, index channel, int count, lanes *found) {
+#pragma GCC unroll 36
     for (int i = 0; i < count; i++) found[i] = load(at[i] + channel);
 }
 
-INLINE lanes table_point(const lanes *pixels, int apart, way w, int point) {
-    return combined(pixels[ONE[w][point] * apart], pixels[OTHER[w][point] * apart], SHARE[w][point]);
+/* Each of the six values is of one sign or the other. */
+INLINE lanes with_sign(lanes even, lanes odd, int point) { return point % 2 ? even + odd : even - odd; }
+
+/* One point of pixels of one dimension that are `apart` vectors from one another. */
+INLINE lanes point_of(const lanes *d, int apart, way w, int point) {
+    if (w != FOUR) return combined(d[ONE[w][point] * apart], d[OTHER[w][point] * apart], SHARE[w][point]);
+    if (point == 0) return d[0] - d[2 * apart] * (NEAR2 + FAR2) + d[4 * apart];
+    if (point == 5) return d[apart] - d[3 * apart] * (NEAR2 + FAR2) + d[5 * apart];
+    float value = point < 3 ? NEAR : FAR, inverse = point < 3 ? FAR : NEAR;
+    lanes even = d[4 * apart] - d[2 * apart] * (inverse * inverse), odd = d[3 * apart] * value - d[apart] * inverse;
+    return with_sign(even, odd, point);
 }
 
-/* The points of pixels of one dimension. */
+/* All of them; cheaper than each by itself. */
 INLINE void points_of(const lanes *d, way w, lanes *points) {
     if (w == FOUR) {
         lanes even = d[4] - d[2] * FAR2, odd = d[3] * NEAR - d[1] * FAR;
@@ -170,7 +186,7 @@ INLINE void points_of(const lanes *d, way w, lanes *points) {
         return;
     }
 #pragma GCC unroll 6
-    for (int point = 0; point < POINTS[w]; point++) points[point] = table_point(d, 1, w, point);
+    for (int point = 0; point < POINTS[w]; point++) points[point] = point_of(d, 1, w, point);
 }
 
 /* One line of points of pixels. */
@@ -178,12 +194,12 @@ INLINE void pixel_points(const lanes *pixels, int line, kind k, lanes *points) {
     lanes t[MOST_SIDE];
     int across = PIXELS[ALONG[k]];
 #pragma GCC unroll 6
-    for (int j = 0; j < across; j++) t[j] = table_point(pixels + j, across, DOWN[k], line);
+    for (int j = 0; j < across; j++) t[j] = point_of(pixels + j, across, DOWN[k], line);
     points_of(t, ALONG[k], points);
 }
 
 /* kernel (filters, 3, 3, channels) -> for each point, blocks of filters by pairs of channels. */
-void winograd_points(const float *kernel, uint32_t *points, const job *j);
+void winograd_points(const float *kernel, word *points, const job *j);
 
 INLINE int points_in_all(kind k) { return POINTS[DOWN[k]] * POINTS[ALONG[k]]; }
 

@@ -1,9 +1,10 @@
 """3x3 convolutions with fewer multiplications: Winograd's minimal filtering.
 
-A tile of 2x4 outputs takes 24 multiplications at stride 1 where the convolution itself takes 72, one of 2x2
-takes 25 at stride 2 for 36. Worth it where they are what a convolution waits for: on processors that multiply
-bf16 in vector registers. At stride 1 errors are three times those of bf16, four times in the kernel's
-gradient; a whole network's are about a third larger than in bf16. `winograd.h` says how.
+At stride 1 a tile of 4x4 outputs takes 36 multiplications where the convolution itself takes 144, or in bf16
+one of 2x4 24 for 72; at stride 2 one of 2x2 takes 25 for 36. Worth it where they are what a convolution waits
+for: on processors that multiply in vector registers. In fp32 errors are about 1e-6 of the results, 1e-5 of
+the kernel's gradient. In bf16 they are, at stride 1, three times those of bf16 itself, four times in the
+kernel's gradient; a whole network's are about a third larger. `winograd.h` says how.
 Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks", arXiv 1509.09308.
 """
 
@@ -30,8 +31,9 @@ SIDE = 3
 _ROWS = 8
 """As in `products.h`: a thread takes a multiple of so many tiles."""
 
-_MOST_TILES, _TILE_NUMBERS = 64, 98_304
-"""What a thread filters at once, as fits its caches: tiles, and numbers in their points. Found by timing."""
+_MOST_TILES = 64
+_TILE_NUMBERS = {torch.bfloat16: 98_304, torch.float32: 1_048_576}
+"""What a thread filters at once: tiles, and numbers in their points. Found by timing."""
 
 _FEWEST_PAIRED, _PAIR_NUMBERS = 32, 1_048_576
 """The same for the gradient by the kernel."""
@@ -44,9 +46,10 @@ _MOST_SUMS = 1 << 26
 
 
 @cache
-def pays() -> bool:
-    """Whether this processor multiplies bf16 fast, and not in a matrix unit, for which this is not made."""
-    return bool(library().winograd_is_fast()) and "amx_bf16" not in flags()
+def pays(numbers: torch.dtype) -> bool:
+    """Whether this processor multiplies `numbers` fast, not in a matrix unit, which this is not made for."""
+    in_matrix_unit = numbers == torch.bfloat16 and "amx_bf16" in flags()
+    return bool(library(numbers).winograd_is_fast()) and not in_matrix_unit
 
 
 def takes(channels: int, filters: int) -> bool:
@@ -55,8 +58,8 @@ def takes(channels: int, filters: int) -> bool:
 
 
 def convolve(maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None = None) -> Tensor:
-    """The convolution of bf16 `maps` (N, C, H, W) in channels-last order with `kernel` (K, C, 3, 3), over
-    `windows` of stride 1 or 2, plus `addend` of the same kind and shape: (N, K, tall, wide).
+    """The convolution of bf16 or fp32 `maps` (N, C, H, W) in channels-last order with `kernel` (K, C, 3, 3),
+    over `windows` of stride 1 or 2, plus `addend` of the same kind and shape: (N, K, tall, wide).
 
     Raises `ValueError` where `addend` has another shape.
     """
@@ -67,9 +70,9 @@ def convolve(maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | No
     return result
 
 
-def tiles(windows: Windows, images: int) -> int:
-    """In how many tiles the outputs of so many maps are taken."""
-    kind = _SAME if windows.stride == 1 else _HALVING
+def tiles(windows: Windows, images: int, numbers: torch.dtype) -> int:
+    """In how many tiles the outputs of so many maps of `numbers` are taken."""
+    kind = _SAME[numbers] if windows.stride == 1 else _HALVING
     return _tiles(kind, images, windows.tall, windows.wide)
 
 
@@ -82,7 +85,8 @@ class _Kind(NamedTuple):
     """Pixels of a tile of them, down and along."""
 
 
-_SAME, _HALVING, _DOUBLING = _Kind(0, 24, (2, 4)), _Kind(1, 25, (2, 2)), _Kind(2, 25, (4, 4))
+_SAME = {torch.bfloat16: _Kind(0, 24, (2, 4)), torch.float32: _Kind(0, 36, (4, 4))}
+_HALVING, _DOUBLING = _Kind(1, 25, (2, 2)), _Kind(2, 25, (4, 4))
 
 
 class _Job(ctypes.Structure):
@@ -116,7 +120,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None) -> Tensor:
         ctx.save_for_backward(maps, kernel)
-        ctx.plan = plan = _plan(maps.shape, len(kernel), windows, torch.get_num_threads())
+        ctx.plan = plan = _plan(maps.shape, maps.dtype, len(kernel), windows, torch.get_num_threads())
         return _filter(maps, kernel, addend, plan.forward, plan.forward_room)
 
     @staticmethod
@@ -131,7 +135,7 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             by_kernel = torch.empty(kernel.shape, memory_format=torch.channels_last)
             room = torch.empty(plan.kernel_room, dtype=torch.int32)
-            library().winograd_kernel_gradient(
+            library(maps.dtype).winograd_kernel_gradient(
                 *pointers(maps, gradient, by_kernel, room), ctypes.byref(plan.kernel)
             )
             by_kernel = by_kernel.to(kernel.dtype)
@@ -143,33 +147,35 @@ def _filter(maps: Tensor, kernel: Tensor, addend: Tensor | None, job: _Job, word
     shape = job.images, job.filters, job.tall, job.wide
     result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
     room = torch.empty(words, dtype=torch.int32)
-    library().winograd_filter(*pointers(maps, taps, addend, result, room), ctypes.byref(job))
+    library(maps.dtype).winograd_filter(*pointers(maps, taps, addend, result, room), ctypes.byref(job))
     return result
 
 
 @lru_cache(maxsize=1024)
-def _plan(shape: torch.Size, filters: int, windows: Windows, threads: int) -> _Plan:
-    """For maps of `shape` (N, C, H, W)."""
+def _plan(shape: torch.Size, numbers: torch.dtype, filters: int, windows: Windows, threads: int) -> _Plan:
+    """For maps of `shape` (N, C, H, W) that hold `numbers`."""
     images, channels, height, width = shape
     tall, wide, top, left = windows.tall, windows.wide, windows.top, windows.left
     there = images, height, width, channels, tall, wide, filters
     back = images, tall, wide, filters, height, width, channels
-    if windows.stride == 1:
-        forward = _filtering(_SAME, *there, top, left, 0, 0, threads=threads)
-        backward = _filtering(_SAME, *back, 1, 1, 0, 0, threads=threads)
-    else:
-        forward = _filtering(_HALVING, *there, top, left, 0, 0, threads=threads)
-        backward = _filtering(_DOUBLING, *back, 1, 1, top, left, threads=threads)
+    same, halves = _SAME[numbers], windows.stride == 2
+    forth, down = (_HALVING, _DOUBLING) if halves else (same, same)
+    forward = _filtering(forth, *there, top, left, 0, 0, numbers=numbers, threads=threads)
+    backward = _filtering(
+        down, *back, 1, 1, *((top, left) if halves else (0, 0)), numbers=numbers, threads=threads
+    )
     backward.reversed = 1
-    kernel = _summing(_SAME if windows.stride == 1 else _HALVING, *there, top, left, 0, 0, threads=threads)
-    rooms = _room("winograd_filter_room", forward), _room("winograd_filter_room", backward)
-    return _Plan(forward, rooms[0], backward, rooms[1], kernel, _room("winograd_gradient_room", kernel))
+    kernel = _summing(forth, *there, top, left, 0, 0, threads=threads)
+    rooms = (_room("winograd_filter_room", job, numbers) for job in (forward, backward))
+    return _Plan(
+        forward, next(rooms), backward, next(rooms), kernel, _room("winograd_gradient_room", kernel, numbers)
+    )
 
 
-def _filtering(kind: _Kind, *geometry: int, threads: int) -> _Job:
+def _filtering(kind: _Kind, *geometry: int, numbers: torch.dtype, threads: int) -> _Job:
     job = _Job(*geometry, kind=kind.number, sharing=1, threads=threads)
     share = -(-_tiles_of(job, kind) // threads)
-    many = min(share, _MOST_TILES, _TILE_NUMBERS // (kind.points * job.channels))
+    many = min(share, _MOST_TILES, _TILE_NUMBERS[numbers] // (kind.points * job.channels))
     job.many = _rounded_up(max(many, 1), _ROWS)
     return job
 
@@ -199,9 +205,9 @@ def _tiles_of(job: _Job, kind: _Kind) -> int:
     return _tiles(kind, job.images, job.tall + job.over, job.wide + job.before)
 
 
-def _room(name: str, job: _Job) -> int:
+def _room(name: str, job: _Job, numbers: torch.dtype) -> int:
     """The words that a job works in, as the function `name` tells."""
-    tell = getattr(library(), name)
+    tell = getattr(library(numbers), name)
     tell.restype = ctypes.c_int64
     return int(tell(ctypes.byref(job)))
 

@@ -1,23 +1,32 @@
 /* Winograd's filtering: what becomes of the kernel, and the gradient by it. See winograd.h. */
 #include "winograd.h"
 
-/* Each point of gradients by two outputs is so much of the first and so much of the second. */
+/* But for FOUR, each point of gradients by two outputs is so much of the first and so much of the second. */
 static const float FIRST[][MOST_SIDE] = {{1, 1, 1, 0}, {0}, {1, 1, 0, 1, 0}};
 static const float SECOND[][MOST_SIDE] = {{0, 1, -1, -1}, {0}, {0, 1, 1, 0, 1}};
 
-INLINE lanes combined_outputs(lanes first, lanes second, way w, int point) {
-    if (FIRST[w][point] != 0) return combined(first, second, SECOND[w][point]);
-    return SECOND[w][point] > 0 ? second : -second;
+/* One point of gradients by outputs of one dimension. */
+INLINE lanes output_point(const lanes *r, way w, int point) {
+    if (w != FOUR && FIRST[w][point] != 0) return combined(r[0], r[1], SECOND[w][point]);
+    if (w != FOUR) return SECOND[w][point] > 0 ? r[1] : -r[1];
+    if (point == 0) return r[0];
+    if (point == 5) return r[3];
+    float value = point < 3 ? NEAR : FAR, square = value * value;
+    return with_sign(r[0] + r[2] * square, r[1] * value + r[3] * (value * square), point);
 }
 
-/* One line of points of gradients by outputs, of which there are two down. */
-INLINE void gradient_points(const bf16 *const *at, index filter, int line, kind k, lanes *points) {
+/* One line of points of gradients by outputs. */
+INLINE void gradient_points(const number *const *at, index filter, int line, kind k, lanes *points) {
     lanes t[4];
     way along = ALONG[k];
     int wide = RESULTS[along];
 #pragma GCC unroll 4
-    for (int j = 0; j < wide; j++)
-        t[j] = combined_outputs(load(at[j] + filter), load(at[wide + j] + filter), DOWN[k], line);
+    for (int j = 0; j < wide; j++) {
+        lanes column[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < RESULTS[DOWN[k]]; i++) column[i] = load(at[i * wide + j] + filter);
+        t[j] = output_point(column, DOWN[k], line);
+    }
     if (along == FOUR) {
         lanes even = t[0] + t[2] * NEAR2, odd = t[1] * NEAR + t[3] * (NEAR * NEAR2);
         lanes flat = t[0] + t[2] * FAR2, steep = t[1] * FAR + t[3] * (FAR * FAR2);
@@ -30,12 +39,12 @@ INLINE void gradient_points(const bf16 *const *at, index filter, int line, kind 
         return;
     }
 #pragma GCC unroll 5
-    for (int j = 0; j < POINTS[along]; j++) points[j] = combined_outputs(t[0], t[1], along, j);
+    for (int j = 0; j < POINTS[along]; j++) points[j] = output_point(t, along, j);
 }
 
 /* The points of one line, those from `begin` to `end`, of two tiles' pixels or of the gradients by their outputs. */
-INLINE void pair_line(const bf16 *const *one, const bf16 *const *two, index channels, index apart, int begin, int end,
-                      uint32_t *blocks, int line, kind k, int gradients) {
+INLINE void pair_line(const number *const *one, const number *const *two, index channels, index apart, int begin, int end,
+                      word *blocks, int line, kind k, int gradients) {
     for (index channel = 0; channel < channels; channel += LANES) {
         lanes a[MOST_SIDE], b[MOST_SIDE];
         if (gradients) {
@@ -52,15 +61,15 @@ INLINE void pair_line(const bf16 *const *one, const bf16 *const *two, index chan
         for (int j = 0; j < POINTS[ALONG[k]]; j++) {
             int point = line * POINTS[ALONG[k]] + j;
             if (point >= begin && point < end)
-                store_paired(blocks + ((point - begin) * channels + channel) / LANES * apart, a[j], b[j]);
+                store_words(blocks + ((point - begin) * channels + channel) / LANES * apart, a[j], b[j]);
         }
     }
 }
 
 /* All lines, each of which has additions of its own. */
-INLINE void pair_points(const bf16 *const *one, const bf16 *const *two, index channels, index apart, int begin, int end,
-                        uint32_t *blocks, kind k, int gradients) {
-#pragma GCC unroll 5
+INLINE void pair_points(const number *const *one, const number *const *two, index channels, index apart, int begin, int end,
+                        word *blocks, kind k, int gradients) {
+#pragma GCC unroll 6
     for (int line = 0; line < POINTS[DOWN[k]]; line++)
         if (line * POINTS[ALONG[k]] < end && (line + 1) * POINTS[ALONG[k]] > begin)
             pair_line(one, two, channels, apart, begin, end, blocks, line, k, gradients);
@@ -68,24 +77,25 @@ INLINE void pair_points(const bf16 *const *one, const bf16 *const *two, index ch
 
 /* The products of the points from `begin` to `end` for the tiles from `start` on, added to `sums` if they are not the
  * `first`. */
-INLINE void sum_tiles(const bf16 *x, const bf16 *dy, float *sums, const geometry *g, uint32_t *pixels, index start,
+INLINE void sum_tiles(const number *x, const number *dy, float *sums, const geometry *g, word *pixels, index start,
                       index count, index many, int first, int begin, int end, kind k) {
-    index channels = g->channels, filters = g->filters, pairs = (count + 1) / 2, apart = (many / 2 + 1) * LANES;
-    uint32_t *gradients = pixels + (end - begin) * channels / LANES * apart;
+    index channels = g->channels, filters = g->filters, steps = parts(count, PER_WORD);
+    index apart = (many / PER_WORD + 1) * LANES;
+    word *gradients = pixels + (end - begin) * channels / LANES * apart;
     spot here = spot_of(g, k, start);
-    for (index step = 0; step < pairs; step++) {
-        const bf16 *one[MOST_POINTS], *two[MOST_POINTS];
-        int alone = 2 * step + 1 == count;
+    for (index step = 0; step < steps; step++) {
+        const number *one[MOST_POINTS], *two[MOST_POINTS];
+        int alone = PER_WORD == 1 || 2 * step + 1 == count;
         spot next = alone ? here : next_spot(g, k, here);
         place_pixels(x, g, here, k, one);
         place_pixels(x, g, next, k, two);
         ask_pixels(x, g, here, k);
-        ask_pixels(x, g, next, k);
+        if (!alone) ask_pixels(x, g, next, k);
         pair_points(one, two, channels, apart, begin, end, pixels + step * LANES, k, 0);
         place_results(dy, g, here, k, one);
         place_results(dy, g, next, k, two);
         ask_results(dy, g, here, k);
-        ask_results(dy, g, next, k);
+        if (!alone) ask_results(dy, g, next, k);
         for (int output = 0; alone && output < MOST_OUTPUTS; output++) two[output] = nothing;
         pair_points(one, two, filters, apart, begin, end, gradients + step * LANES, k, 1);
         here = next_spot(g, k, next);
@@ -95,7 +105,7 @@ INLINE void sum_tiles(const bf16 *x, const bf16 *dy, float *sums, const geometry
             left a = {gradients + (point * filters + filter) / LANES * apart, 1, LANES};
             (first ? multiply : multiply_add)(a, pixels + point * channels / LANES * apart,
                                               sums + (point * filters + filter) * channels, LANES, channels, channels,
-                                              pairs, apart);
+                                              steps, apart);
         }
 }
 
@@ -104,7 +114,7 @@ INLINE index sums_room(const job *j) {
 }
 
 INLINE index thread_room(const job *j) {
-    return parts(points_in_all(j->kind), j->sharing) * (j->many / 2 + 1) * (j->g.channels + j->g.filters);
+    return parts(points_in_all(j->kind), j->sharing) * (j->many / PER_WORD + 1) * (j->g.channels + j->g.filters);
 }
 
 /* The words that `winograd_kernel_gradient` wants. */
@@ -112,7 +122,7 @@ index winograd_gradient_room(const job *j) { return sums_room(j) + j->threads * 
 
 /* The sums over tiles of products of points, by point, filter and channel. Each group of threads that share tiles has
  * sums of its own, and at least one tile. */
-static void sum_points(const bf16 *x, const bf16 *dy, float *sums, uint32_t *room, const job *j) {
+static void sum_points(const number *x, const number *dy, float *sums, word *room, const job *j) {
     const geometry *g = &j->g;
     int points = points_in_all(j->kind);
     index tiles = tiles_of(g, j->kind), sharing = j->sharing, groups = j->threads / sharing, many = j->many;
@@ -121,7 +131,7 @@ static void sum_points(const bf16 *x, const bf16 *dy, float *sums, uint32_t *roo
         index group = share / sharing, origin = tiles * group / groups, last = tiles * (group + 1) / groups;
         int mine = (int)(share % sharing), begin = points * mine / sharing, end = points * (mine + 1) / sharing;
         float *own = sums + (group * points + begin) * g->filters * g->channels;
-        uint32_t *free = room + share * thread_room(j);
+        word *free = room + share * thread_room(j);
         for (index start = origin; start < last; start += many) {
             index count = last - start < many ? last - start : many;
             int first = start == origin;
@@ -170,13 +180,13 @@ INLINE void kernel_points(const lanes *taps, kind k, lanes *points) {
     }
 }
 
-static void straight_points(const float *kernel, uint32_t *points, const job *j) {
-    index channels = j->g.channels, filters = j->g.filters, across = channels / LANES, steps = channels / 2;
+static void straight_points(const float *kernel, word *points, const job *j) {
+    index channels = j->g.channels, filters = j->g.filters, across = channels / LANES, steps = channels / PER_WORD;
     int count = points_in_all(j->kind);
 #pragma omp parallel for num_threads(j->threads)
     for (index item = 0; item < filters / LANES * across; item++) {
         index first = item / across * LANES, channel = item % across * LANES;
-        uint32_t found[MOST_POINTS][LANES][LANES / 2];
+        word found[MOST_POINTS][LANES][LANES / PER_WORD];
         for (index filter = 0; filter < LANES; filter++) {
             lanes taps[TAPS], turned[MOST_POINTS];
 #pragma GCC unroll 9
@@ -184,41 +194,41 @@ static void straight_points(const float *kernel, uint32_t *points, const job *j)
                 taps[tap] = load_floats(kernel + ((first + filter) * TAPS + tap) * channels + channel);
             if (j->kind == SAME) kernel_points(taps, SAME, turned);
             else kernel_points(taps, HALVING, turned);
-            for (int point = 0; point < count; point++) store((bf16 *)found[point][filter], turned[point]);
+            for (int point = 0; point < count; point++) store((number *)found[point][filter], turned[point]);
         }
         for (int point = 0; point < count; point++) {
-            uint32_t *to = points + (point * filters + first) * steps + channel / 2 * LANES;
+            word *to = points + (point * filters + first) * steps + channel / PER_WORD * LANES;
 #pragma GCC unroll 8
-            for (index pair = 0; pair < LANES / 2; pair++)
+            for (index step = 0; step < LANES / PER_WORD; step++)
 #pragma omp simd
-                for (index filter = 0; filter < LANES; filter++) to[pair * LANES + filter] = found[point][filter][pair];
+                for (index filter = 0; filter < LANES; filter++) to[step * LANES + filter] = found[point][filter][step];
         }
     }
 }
 
 /* Of a kernel (channels, 3, 3, filters), taps in reverse. */
-static void reversed_points(const float *kernel, uint32_t *points, const job *j) {
-    index channels = j->g.channels, filters = j->g.filters, steps = channels / 2;
+static void reversed_points(const float *kernel, word *points, const job *j) {
+    index channels = j->g.channels, filters = j->g.filters, steps = channels / PER_WORD;
     int count = points_in_all(j->kind);
 #pragma omp parallel for num_threads(j->threads)
-    for (index pair = 0; pair < steps; pair++)
+    for (index step = 0; step < steps; step++)
         for (index filter = 0; filter < filters; filter += LANES) {
-            lanes found[2][MOST_POINTS];
-            for (int one = 0; one < 2; one++) {
+            lanes found[PER_WORD][MOST_POINTS];
+            for (int one = 0; one < PER_WORD; one++) {
                 lanes taps[TAPS];
 #pragma GCC unroll 9
                 for (int tap = 0; tap < TAPS; tap++)
-                    taps[TAPS - 1 - tap] = load_floats(kernel + ((2 * pair + one) * TAPS + tap) * filters + filter);
+                    taps[TAPS - 1 - tap] = load_floats(kernel + ((PER_WORD * step + one) * TAPS + tap) * filters + filter);
                 if (j->kind == SAME) kernel_points(taps, SAME, found[one]);
                 else kernel_points(taps, DOUBLING, found[one]);
             }
             for (int point = 0; point < count; point++)
-                store_paired(points + (point * filters + filter) * steps + pair * LANES, found[0][point],
-                             found[1][point]);
+                store_words(points + (point * filters + filter) * steps + step * LANES, found[0][point],
+                            found[PER_WORD - 1][point]);
         }
 }
 
-void winograd_points(const float *kernel, uint32_t *points, const job *j) {
+void winograd_points(const float *kernel, word *points, const job *j) {
     (j->reversed ? reversed_points : straight_points)(kernel, points, j);
 }
 
@@ -257,7 +267,7 @@ INLINE void kernel_taps(const lanes *points, kind k, lanes *taps) {
 }
 
 /* The gradient by the kernel (filters, 3, 3, channels) from x and `dy`, that by the outputs. `many` is even. */
-void winograd_kernel_gradient(const bf16 *x, const bf16 *dy, float *gradient, uint32_t *room, const job *j) {
+void winograd_kernel_gradient(const number *x, const number *dy, float *gradient, word *room, const job *j) {
     index channels = j->g.channels, filters = j->g.filters, groups = j->threads / j->sharing;
     int count = points_in_all(j->kind);
     float *sums = (float *)room;

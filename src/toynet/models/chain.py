@@ -6,15 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from toynet.kernels import maps as compiled
-from toynet.kernels.build import obstacle
 from toynet.models.same import SameConv, plus
 
 
 class Chain(nn.Sequential):
     """`nn.Sequential` that takes batch norm with the activation behind it, and 2x2 max-pooling, in one go.
 
-    It does so once `use_compiled` switched it on, for bf16 maps in channels-last order on a CPU, while
-    training and in inference. Results differ by rounding only, but hooks on the layers are passed over.
+    It does so once `use_compiled` switched it on, for maps that compiled functions take, in training and in
+    inference. Results differ by rounding only, but hooks on the layers are passed over.
     """
 
     compiled = False
@@ -54,10 +53,9 @@ class Chain(nn.Sequential):
 
 def use_compiled(model: nn.Module, wanted: bool) -> None:
     """Let all of `model` use compiled functions, or not; without effect where they cannot be had."""
-    usable = wanted and obstacle() is None
     for part in model.modules():
         if isinstance(part, Chain | SameConv):
-            part.compiled = usable
+            part.compiled = wanted
 
 
 def _pop_activation(layers: list[nn.Module]) -> compiled.Activation:

@@ -30,6 +30,10 @@ LARGEST_WEIGHT_PRODUCT, FEWEST_WEIGHT_CHANNELS = 64, 128
 FEWEST_TILES = {1: 32, 2: 128}
 """By stride, of a batch, for Winograd's filtering: with fewer, the kernels are most of the work."""
 
+FEWEST_STRIDED_CHANNELS = 8
+"""For torch's 1x1 convolutions at stride 2: with fewer, torch 2.13 writes outside its memory when it takes
+the gradient by the kernel of fp32 maps, on processors with AVX2 alone."""
+
 NARROWEST_WINOGRAD = 3
 """Of outputs at stride 1: a tile has four across, and torch leaves out what is outside the map."""
 
@@ -53,13 +57,16 @@ class SameConv(nn.Conv2d):
             windows = self.windows(input)
             # In evaluation an image's outputs shall not depend on how many come with it.
             images = len(input) if self.training else max(FEWEST_TILES.values())
-            way = choose_way(windows, images, self.in_channels, self.out_channels)
+            way = choose_way(windows, images, self.in_channels, self.out_channels, input.dtype)
             if way == "winograd" and (addend is None or takes(addend)):
                 return winograd.convolve(input, self.weight, windows, addend)
             # What products gain they gain by gradients.
             if way in ("weight", "product") and self.training:
                 kernel = self.weight.to(input.dtype)
                 return plus(_Convolution.apply(input, kernel, windows, way), addend)  # type: ignore[no-untyped-call]
+        if self.kernel_size[0] == 1 and self.in_channels < FEWEST_STRIDED_CHANNELS:
+            step = self.stride[0]
+            return plus(F.conv2d(input[:, :, ::step, ::step], self.weight), addend)
         (top, bottom), (left, right) = self.lines(input)
         if top == bottom and left == right:
             return plus(super().forward(input), addend)
@@ -85,14 +92,17 @@ def plus(maps: Tensor, addend: Tensor | None) -> Tensor:
     return maps if addend is None else maps + addend
 
 
-def choose_way(windows: Windows, images: int, channels: int, filters: int) -> Way:
-    """The fastest way to a convolution of these windows over `images` maps of `channels`, as measured."""
+def choose_way(windows: Windows, images: int, channels: int, filters: int, numbers: torch.dtype) -> Way:
+    """The fastest way to a convolution of these windows over `images` maps of `channels`, as measured.
+
+    numbers: what the maps hold.
+    """
     outputs = windows.tall * windows.wide
     if windows.side == 1:
         return "library" if windows.stride == 1 else "product"
-    enough = winograd.tiles(windows, images) >= FEWEST_TILES[windows.stride]
+    enough = winograd.tiles(windows, images, numbers) >= FEWEST_TILES[windows.stride]
     wide_enough = windows.stride == 2 or windows.wide >= NARROWEST_WINOGRAD
-    if enough and wide_enough and winograd.takes(channels, filters) and winograd.pays():
+    if enough and wide_enough and winograd.takes(channels, filters) and winograd.pays(numbers):
         return "winograd"
     if outputs <= LARGEST_PRODUCT[windows.stride]:
         return "product"
@@ -101,7 +111,7 @@ def choose_way(windows: Windows, images: int, channels: int, filters: int) -> Wa
 
 
 class _Convolution(torch.autograd.Function):
-    """The convolution of bf16 maps (N, C, H, W) with a kernel (K, C, side, side), by way of products."""
+    """The convolution of maps (N, C, H, W) with a kernel (K, C, side, side), by way of products."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, windows: Windows, way: Way) -> Tensor:

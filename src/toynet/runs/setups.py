@@ -24,6 +24,7 @@ from toynet.runs.recipe import Recipe
 from toynet.training import losses, precision
 from toynet.training.choice import explain, fastest, time_setups
 from toynet.training.loop import forward_backward
+from toynet.training.precision import Precision
 from toynet.training.remembered import recall, remember
 from toynet.training.setup import MemoryFormat, Setup, candidates, in_steps, on_threads, prepare
 
@@ -98,8 +99,9 @@ def with_setup(recipe: Recipe, setup: Setup) -> Recipe:
 def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
     """The set-up for `recipe`: what it asks for, and for the rest what is fastest.
 
-    That is what `bench` chose on this machine, if it fits; else the fastest of fp32, bf16 and bf16 with
-    compiled kernels, on the threads asked for, those `bench` found best, or torch's own. The times are kept.
+    That is what `bench` chose on this machine, if it fits; else the fastest of fp32, bf16 where the device
+    has it, and that, or else fp32, with compiled kernels; on the threads asked for, those `bench` found best,
+    or torch's own. The times are kept.
     A GPU's compiled kernels take a quarter of a minute to come, which many a run is too short for: they wait
     for `bench` or for a recipe that asks.
     """
@@ -148,20 +150,21 @@ def options(recipe: Recipe, card: DataCard, threads: int) -> tuple[Setup, ...]:
 
     Dropout of whole maps draws in the order of their memory, so there the order is not ours to choose.
     """
-    lacking = no_kernels()
+    promising = precision.promising(precision.device())
+    lacking = no_kernels(promising[-1] if recipe.train.precision == "auto" else recipe.train.precision)
     if recipe.train.kernels == "compiled" and lacking:
         raise UsageError(f"train.kernels=compiled cannot be had: {lacking}; set it to auto")
     orders: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
     formats = orders[:1] if recipe.model.conv_dropout else orders
-    return candidates(recipe.train, threads, compiled=not lacking, formats=formats)
+    return candidates(recipe.train, threads, compiled=not lacking, precisions=promising, formats=formats)
 
 
-def no_kernels() -> str | None:
-    """Why there are no compiled kernels here; none where there are."""
+def no_kernels(numbers: Precision) -> str | None:
+    """Why there are no compiled kernels here for maps of `numbers`; none where there are."""
     device = precision.device()
     if device == "cuda":
         return None if find_spec("triton") else "torch.compile needs Triton, which is not installed"
-    return obstacle() if device == "cpu" else f"there are none for {device}"
+    return obstacle(precision.DTYPES[numbers]) if device == "cpu" else f"there are none for {device}"
 
 
 def memory_file() -> Path:

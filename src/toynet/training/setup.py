@@ -73,19 +73,24 @@ def fits(setup: Setup, spec: TrainSpec) -> bool:
 
 
 def candidates(
-    spec: TrainSpec, threads: int, *, compiled: bool, formats: tuple[MemoryFormat, ...]
+    spec: TrainSpec,
+    threads: int,
+    *,
+    compiled: bool,
+    precisions: tuple[Precision, ...],
+    formats: tuple[MemoryFormat, ...],
 ) -> tuple[Setup, ...]:
     """What may be chosen for `spec`, from the plainest to the boldest; at least one.
 
-    compiled: whether there are compiled kernels; they need bf16 and channels_last.
-    formats: the memory formats to consider where `spec` names none.
+    compiled: whether there are compiled kernels; they need channels_last. precisions, formats: what to
+    consider where `spec` names none. Of two precisions only the last is considered with compiled kernels.
     """
     orders = formats if spec.memory_format == "auto" else (spec.memory_format,)
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    precisions = precisions if spec.precision == "auto" else (spec.precision,)
     ways: list[tuple[Precision, Kernels, MemoryFormat]]
     ways = [(precision, "direct", order) for precision in precisions for order in orders]
     if compiled or spec.kernels == "compiled":
-        ways.append(("bf16", "compiled", "channels_last"))
+        ways.append((precisions[-1], "compiled", "channels_last"))
     setups = (
         Setup(precision=precision, kernels=kernels, memory_format=order, threads=threads)
         for precision, kernels, order in ways
