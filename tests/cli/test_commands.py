@@ -114,9 +114,9 @@ def test_help_answers_within_half_a_second():
         (["train"], 2, "recipe"),
         (["train", "quick", "--threads", "0"], 2, "--threads"),
         (
-            ["train", "quick", "--set", "train.kernels=compiled", "--set", "train.precision=fp32"],
+            ["train", "quick", "--set", "train.kernels=compiled", "--set", "train.memory_format=contiguous"],
             2,
-            "kernels=compiled needs precision=bf16",
+            "kernels=compiled needs memory_format=channels_last",
         ),
         (["bench", "defualt"], 2, "there is no recipe defualt; did you mean default?"),
         (["bench", "quick", "--set", "train.kernels=fast"], 2, "train.kernels"),

@@ -22,6 +22,7 @@ TINY = {
     "train.batch_size": 40,
     "train.ema": 0.9,
     "train.precision": "fp32",
+    "train.kernels": "direct",
     "optim.lr": 0.01,
 }
 

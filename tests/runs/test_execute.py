@@ -31,6 +31,7 @@ TINY = {
     "train.checkpoint_every": 1,
     "train.ema": 0.9,
     "train.precision": "fp32",
+    "train.kernels": "direct",
 }
 
 

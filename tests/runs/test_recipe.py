@@ -101,8 +101,8 @@ def test_overrides_reach_nested_keys_and_are_parsed_as_toml():
         ({"train.seed": 10**400}, "train.seed: "),
         ({"data.name": "folder:\x1b[31m"}, "data.name: the name of a data set must be printable"),
         (
-            {"train.kernels": "compiled", "train.precision": "fp32"},
-            "train: kernels=compiled needs precision=bf16",
+            {"train.kernels": "compiled", "train.memory_format": "contiguous"},
+            "train: kernels=compiled needs memory_format=channels_last",
         ),
         ({"train.threads": 0}, "train.threads: input should be greater than or equal to 1, got 0"),
         ({"train.memory_format": "nhwc"}, "train.memory_format: input should be 'auto', 'channels_last' or"),

@@ -129,7 +129,8 @@ def test_a_choice_among_few_is_not_the_choice_for_all(monkeypatch: pytest.Monkey
     assert {timing.setup.precision for timing in entry().timings} == {"fp32"}
 
 
-def test_on_asked_threads_the_times_are_kept_and_no_others_tried():
+def test_on_asked_threads_the_times_are_kept_and_no_others_tried(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(setups.precision, "promising", lambda device: ("fp32", "bf16"))
     found = toynet.bench("quick", overrides=TINY, threads=1, seconds=0.01, remember=True)
     assert {timing.setup.threads for timing in found.chosen.timings} == {1}
     assert len(entry().timings) == 5

@@ -180,7 +180,9 @@ def test_a_bare_resume_goes_on_with_what_was_begun(finished: StudyFolder, tmp_pa
 def test_a_setting_is_tried_on_a_recipe_without_a_file(tmp_path: Path):
     small = {"model.widths": [4, 4, 4, 4], "train.epochs": 1, "optim.lr": 4e-3, "schedule.warmup_epochs": 0}
     recipe = tmp_path / "mine.toml"
-    recipe.write_text(Recipe.load("quick", {**small, "train.precision": "fp32"}).to_toml())
+    recipe.write_text(
+        Recipe.load("quick", {**small, "train.precision": "fp32", "train.kernels": "direct"}).to_toml()
+    )
     asked = {
         "tries": {"optim.lr": 1e-3},
         "overrides": {"train.batch_size": 50},
