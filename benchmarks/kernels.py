@@ -1,10 +1,11 @@
-"""Compiled kernels beside torch's: python benchmarks/kernels.py > results/kernels.json
+"""Compiled kernels beside torch's: python benchmarks/kernels.py [--precision fp32] > results/kernels.json
 
-Times a training pass, forward and backward by all inputs, of single layers on bf16 maps in channels-last
-order, the ways in turn, and prints JSON: median milliseconds and quartiles of each. Run it on an otherwise
-idle machine; it takes about three minutes.
+Times a training pass, forward and backward by all inputs, of single layers on bf16 or fp32 maps in
+channels-last order, the ways in turn, and prints JSON: median milliseconds and quartiles of each. Run it on
+an otherwise idle machine; it takes about three minutes.
 """
 
+import argparse
 import json
 import statistics
 import time
@@ -18,6 +19,7 @@ from toynet.core.memory import keep_freed_memory
 from toynet.models import same
 from toynet.models.chain import Chain, use_compiled
 from toynet.models.same import SameConv
+from toynet.training.precision import DTYPES, Precision, arithmetic
 
 WARM_UP, ROUNDS = 3, 15
 CONVOLUTIONS = [
@@ -58,23 +60,30 @@ LAYERS: list[tuple[str, Callable[[int], list[nn.Module]], tuple[int, ...]]] = [
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--precision", choices=DTYPES, default="bf16")
+    precision = parser.parse_args().precision
     keep_freed_memory()
-    rows = [convolution(*shape) for shape in CONVOLUTIONS] + [layers(*case) for case in LAYERS]
-    print(json.dumps({"threads": torch.get_num_threads(), "rows": rows, "environment": describe()}, indent=2))
+    rows = [convolution(precision, *shape) for shape in CONVOLUTIONS]
+    rows += [layers(precision, *case) for case in LAYERS]
+    about = {"precision": precision, "threads": torch.get_num_threads()}
+    print(json.dumps({**about, "rows": rows, "environment": describe()}, indent=2))
 
 
-def convolution(batch: int, channels: int, filters: int, side: int, kernel: int, stride: int):
+def convolution(
+    precision: Precision, batch: int, channels: int, filters: int, side: int, kernel: int, stride: int
+):
     """Every way of one convolution, and the one that the code takes."""
     layer = SameConv(channels, filters, kernel, stride)
     use_compiled(Chain(layer), True)
-    maps = draw(batch, channels, side, side)
-    taken = same.choose_way(layer.windows(maps), batch, channels, filters)
+    maps = draw(precision, batch, channels, side, side)
+    taken = same.choose_way(layer.windows(maps), batch, channels, filters, maps.dtype)
     choose = same.choose_way
 
     def passes(way: str) -> Callable[[], None]:
         def once() -> None:
             same.choose_way = lambda *_: way
-            train(layer, maps)
+            train(precision, layer, maps)
             same.choose_way = choose
 
         return once
@@ -84,27 +93,28 @@ def convolution(batch: int, channels: int, filters: int, side: int, kernel: int,
     return {**about, "out": filters, "taken": taken, "ms": race({way: passes(way) for way in ways})}
 
 
-def layers(name: str, build: Callable[[int], list[nn.Module]], shape: tuple[int, ...]):
+def layers(precision: Precision, name: str, build: Callable[[int], list[nn.Module]], shape: tuple[int, ...]):
     """torch's and the compiled way through a chain of layers."""
-    chain, maps = Chain(*build(shape[1])), draw(*shape)
+    chain, maps = Chain(*build(shape[1])), draw(precision, *shape)
 
     def passes(compiled: bool) -> Callable[[], None]:
         def once() -> None:
             use_compiled(chain, compiled)
-            train(chain, maps)
+            train(precision, chain, maps)
 
         return once
 
     return {"what": name, "in": list(shape), "ms": race({"torch": passes(False), "compiled": passes(True)})}
 
 
-def draw(*shape: int) -> Tensor:
-    return torch.randn(shape).bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_()
+def draw(precision: Precision, *shape: int) -> Tensor:
+    maps = torch.randn(shape).to(DTYPES[precision])
+    return maps.contiguous(memory_format=torch.channels_last).requires_grad_()
 
 
-def train(layer: nn.Module, maps: Tensor) -> None:
-    """Forward and backward under autocast."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+def train(precision: Precision, layer: nn.Module, maps: Tensor) -> None:
+    """Forward and backward in that arithmetic."""
+    with arithmetic(precision, "cpu"):
         out = layer(maps)
     torch.autograd.grad(out, [maps, *layer.parameters()], torch.ones_like(out))
 

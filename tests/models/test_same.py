@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -7,9 +9,10 @@ from toynet.kernels.windows import Windows
 from toynet.models import same
 from toynet.models.same import SameConv, choose_way
 
-needs_kernels = pytest.mark.skipif(
-    obstacle(torch.float32) is not None, reason=f"no compiled kernels: {obstacle(torch.float32)}"
-)
+BF16, FP32 = torch.bfloat16, torch.float32
+WHY_NOT = obstacle(torch.float32)
+needs_kernels = pytest.mark.skipif(WHY_NOT is not None, reason=f"no compiled kernels: {WHY_NOT}")
+both = pytest.mark.parametrize("numbers", [BF16, FP32], ids=str)
 
 SHAPES = [
     # channels in, out, height, width, side, stride, way
@@ -40,76 +43,93 @@ WITH_FAST_VECTORS = [
     (32, 64, 32, 32, 1, 2, "product"),
 ]
 CASES = [(*shape, fast) for fast, shapes in ((False, SHAPES), (True, WITH_FAST_VECTORS)) for shape in shapes]
+FURTHEST = {BF16: {"winograd": 9e-3, "others": 5e-3}, FP32: {"winograd": 2e-6, "others": 2e-6}}
+"""The largest error of results relative to their size, by what compiled maps hold and by the way."""
 
 
-def draw(*shape: int, numbers: torch.dtype = torch.bfloat16) -> torch.Tensor:
+def counting(function, calls):
+    def wrapped(*arguments):
+        calls.append(function)
+        return function(*arguments)
+
+    return wrapped
+
+
+def draw(*shape: int, numbers: torch.dtype = BF16) -> torch.Tensor:
     return torch.randn(shape).to(numbers).contiguous(memory_format=torch.channels_last)
 
 
+def arithmetic(numbers: torch.dtype) -> torch.autocast:
+    return torch.autocast("cpu", dtype=BF16, enabled=numbers == BF16)
+
+
 def both_ways(layer, maps, gradient, compiled):
-    """Output and gradients by maps and weight, under autocast where maps are bf16."""
+    """Output and gradients by maps and weight, in the arithmetic of training."""
     layer.compiled = compiled
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=maps.dtype == torch.bfloat16):
+    with arithmetic(maps.dtype):
         out = layer(maps)
     return out.detach(), *torch.autograd.grad(out, (maps, layer.weight), gradient)
 
 
 @needs_kernels
-@pytest.mark.parametrize("numbers", [torch.bfloat16, torch.float32], ids=str)
+@both
 @pytest.mark.parametrize(("channels", "filters", "height", "width", "side", "stride", "way", "fast"), CASES)
 def test_every_way_is_the_convolution_and_its_gradients(
     channels, filters, height, width, side, stride, way, fast, numbers, monkeypatch
 ):
-    monkeypatch.setattr(winograd, "pays", lambda numbers: fast)
+    monkeypatch.setattr(winograd, "pays", lambda _: fast)
+    calls = []
+    for owner, name in ((winograd, "convolve"), (Windows, "gather")):
+        monkeypatch.setattr(owner, name, counting(getattr(owner, name), calls))
     torch.manual_seed(0)
-    images = 12 if numbers == torch.float32 and stride == 1 else 6  # tiles of fp32 are larger there
+    images = 12 if numbers == FP32 and stride == 1 else 6  # tiles of fp32 are larger there
     maps = draw(images, channels, height, width, numbers=numbers).requires_grad_()
     layer = SameConv(channels, filters, side, stride)
     with torch.no_grad():
         layer.weight.copy_(layer.weight.bfloat16())
     assert choose_way(layer.windows(maps), len(maps), channels, filters, numbers) == way
-    exact = layer.double()(maps.double())
+    precise = deepcopy(layer).double()
+    exact = precise(maps.double())
     gradient = draw(*exact.shape, numbers=numbers)
-    references = exact.detach(), *torch.autograd.grad(exact, (maps, layer.weight), gradient.double())
-    layer.float()
-    for compiled in (True, False):
+    references = exact.detach(), *torch.autograd.grad(exact, (maps, precise.weight), gradient.double())
+    for compiled in (False, True):
         found = both_ways(layer, maps, gradient, compiled)
+        assert bool(calls) is (compiled and way != "library")
         for name, ours, reference in zip(("output", "maps", "weight"), found, references, strict=True):
             error = float((ours.double() - reference.double()).norm() / reference.double().norm())
-            furthest = 9e-3 if compiled and way == "winograd" else 5e-3
-            furthest = furthest if numbers == torch.bfloat16 else 2e-5
+            furthest = FURTHEST[numbers]["winograd" if compiled and way == "winograd" else "others"]
             assert error < furthest, f"{name}: {error:.1e} is more than rounding"
 
 
 @needs_kernels
-@pytest.mark.parametrize("case", ["not switched on", "evaluating", "fp64"])
+@pytest.mark.parametrize("case", ["not switched on", "evaluating", "double"])
 def test_other_passes_are_left_to_the_library(case: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Windows, "gather", None)
-    layer = SameConv(8, 8)
+    layer, numbers = SameConv(8, 8), BF16
+    if case == "double":
+        layer, numbers = layer.double(), torch.float64
     layer.compiled = case != "not switched on"
     layer.train(case != "evaluating")
-    if case == "fp64":
-        layer.double()(draw(2, 8, 4, 4, numbers=torch.float64))
-        return
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        layer(draw(2, 8, 4, 4))
+    with arithmetic(numbers):
+        layer(draw(2, 8, 4, 4, numbers=numbers))
 
 
 @needs_kernels
+@both
 @pytest.mark.parametrize(("fast", "passes"), [(True, 1), (False, 0)])
-def test_evaluation_takes_fewer_multiplications_too(fast, passes, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(winograd, "pays", lambda numbers: fast)
-    seen = []
-    convolve = winograd.convolve
-    monkeypatch.setattr(winograd, "convolve", lambda *given: seen.append(given) or convolve(*given))
+def test_evaluation_takes_fewer_multiplications_too(fast, passes, numbers, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "pays", lambda _: fast)
+    calls = []
+    monkeypatch.setattr(winograd, "convolve", counting(winograd.convolve, calls))
     layer = SameConv(32, 32).eval()
-    maps = draw(4, 32, 8, 8)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+    maps = draw(4, 32, 8, 8, numbers=numbers)
+    with torch.no_grad(), arithmetic(numbers):
         direct = layer(maps)
         layer.compiled = True
         found = layer(maps)
-    assert len(seen) == passes
-    assert float((found - direct).float().norm() / direct.float().norm()) < 1e-2
+    assert len(calls) == passes
+    error = float((found - direct).float().norm() / direct.float().norm())
+    assert error < (1e-2 if numbers == BF16 else 2e-6)
 
 
 @needs_kernels
@@ -117,7 +137,7 @@ def test_evaluation_takes_fewer_multiplications_too(fast, passes, monkeypatch: p
 def test_maps_of_another_number_of_channels_are_refused_as_by_torch(
     training: bool, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(winograd, "pays", lambda numbers: True)
+    monkeypatch.setattr(winograd, "pays", lambda _: True)
     layer = SameConv(64, 32).train(training)
     layer.compiled = True
     with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(RuntimeError, match="channels"):
@@ -125,19 +145,20 @@ def test_maps_of_another_number_of_channels_are_refused_as_by_torch(
 
 
 @needs_kernels
-def test_evaluation_of_an_image_does_not_depend_on_its_company(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(winograd, "pays", lambda numbers: True)
+@both
+def test_evaluation_of_an_image_does_not_depend_on_its_company(numbers, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "pays", lambda _: True)
     layer = SameConv(64, 64).eval()
     layer.compiled = True
-    maps = draw(16, 64, 8, 8)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+    maps = draw(16, 64, 8, 8, numbers=numbers)
+    with torch.no_grad(), arithmetic(numbers):
         assert torch.equal(layer(maps)[:1], layer(maps[:1]))
 
 
 @needs_kernels
 @pytest.mark.parametrize("side", [4, 8])
 def test_a_gradient_of_a_gradient_is_refused(side: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(winograd, "pays", lambda numbers: side == 8)
+    monkeypatch.setattr(winograd, "pays", lambda _: side == 8)
     layer = SameConv(32, 32)
     layer.compiled = True
     maps = draw(8, 32, side, side).requires_grad_()
@@ -149,7 +170,7 @@ def test_a_gradient_of_a_gradient_is_refused(side: int, monkeypatch: pytest.Monk
 
 @needs_kernels
 def test_frozen_maps_or_weight_need_no_gradient(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(winograd, "pays", lambda numbers: True)
+    monkeypatch.setattr(winograd, "pays", lambda _: True)
     for channels, filters, side in ((8, 8, 4), (128, 8, 8), (32, 32, 8)):
         layer = SameConv(channels, filters)
         layer.compiled = True
@@ -163,6 +184,18 @@ def test_frozen_maps_or_weight_need_no_gradient(monkeypatch: pytest.MonkeyPatch)
         assert maps.grad.shape == maps.shape
 
 
+def test_one_pixel_windows_are_never_padded():
+    layer = SameConv(3, 3, side=1, stride=2)
+    assert layer.lines(torch.empty(1, 3, 6, 7)) == ((0, 0), (0, 0))
+    maps = torch.randn(1, 3, 6, 7)
+    expected = torch.einsum("kc,nchw->nkhw", layer.weight[:, :, 0, 0], maps[:, :, ::2, ::2])
+    torch.testing.assert_close(layer(maps), expected)
+
+
+def test_the_ways_have_names_of_their_own():
+    assert set(same.Way.__args__) == {way for *_, way, _ in CASES}
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4, 7, 8])
 def test_few_channels_under_one_pixel_windows(channels: int):
     """With fewer than eight, torch's gradient by the kernel is not to be trusted on all processors."""
@@ -174,15 +207,3 @@ def test_few_channels_under_one_pixel_windows(channels: int):
     expected = torch.einsum("kc,nchw->nkhw", layer.weight[:, :, 0, 0], maps[:, :, ::2, ::2])
     torch.testing.assert_close(outputs, expected)
     torch.testing.assert_close(found, torch.autograd.grad(expected, (maps, layer.weight), gradient))
-
-
-def test_one_pixel_windows_are_never_padded():
-    layer = SameConv(3, 3, side=1, stride=2)
-    assert layer.lines(torch.empty(1, 3, 6, 7)) == ((0, 0), (0, 0))
-    maps = torch.randn(1, 3, 6, 7)
-    expected = torch.einsum("kc,nchw->nkhw", layer.weight[:, :, 0, 0], maps[:, :, ::2, ::2])
-    torch.testing.assert_close(layer(maps), expected)
-
-
-def test_the_ways_have_names_of_their_own():
-    assert set(same.Way.__args__) == {way for *_, way, _ in CASES}

@@ -20,15 +20,24 @@ def test_on_a_processor_cores_alone_decide(monkeypatch: pytest.MonkeyPatch):
     assert precision.runs_with_room() is None
 
 
-@pytest.mark.parametrize(("bf16_s", "found"), [(2e-4, True), (2.9e-3, True), (3.1e-3, False), (0.2, False)])
-def test_bf16_is_promising_unless_its_products_are_hopeless(
-    bf16_s: float, found: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("device", "times_as_long", "expected"),
+    [
+        ("cpu", 200.0, ("fp32",)),
+        ("cpu", 3.1, ("fp32",)),
+        ("cpu", 2.9, ("fp32", "bf16")),
+        ("cpu", 0.1, ("fp32", "bf16")),
+        ("cuda", 200.0, ("fp32", "bf16")),
+    ],
+)
+def test_bf16_is_promising_unless_a_processor_takes_much_longer_for_it(
+    device: str, times_as_long: float, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ):
-    seconds = {torch.float32: 1e-3, torch.bfloat16: bf16_s}
+    seconds = {torch.float32: 1e-3, torch.bfloat16: times_as_long * 1e-3}
     monkeypatch.setattr(precision, "_product_s", seconds.__getitem__)
-    assert precision.promising.__wrapped__("cpu") == (("fp32", "bf16") if found else ("fp32",))
-    assert precision.promising.__wrapped__("cuda") == ("fp32", "bf16")
+    assert precision.promising.__wrapped__(device) == expected
 
 
-def test_small_products_are_timed():
-    assert 0 < precision._product_s(torch.float32) < 1
+@pytest.mark.parametrize("numbers", precision.DTYPES.values(), ids=str)
+def test_a_small_product_is_timed(numbers: torch.dtype):
+    assert 0 < precision._product_s(numbers) < 1
