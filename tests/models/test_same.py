@@ -184,6 +184,30 @@ def test_frozen_maps_or_weight_need_no_gradient(monkeypatch: pytest.MonkeyPatch)
         assert maps.grad.shape == maps.shape
 
 
+@needs_kernels
+@pytest.mark.parametrize(("side", "stride", "size"), [(3, 1, 8), (3, 1, 4), (1, 2, 8)])
+def test_fp32_maps_under_autocast_are_left_to_it(side: int, stride: int, size: int, monkeypatch):
+    monkeypatch.setattr(winograd, "pays", lambda numbers: True)
+    layer = SameConv(32, 32, side, stride)
+    maps = draw(8, 32, size, size, numbers=torch.float32)
+    found = []
+    for layer.compiled in (True, False):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found.append(layer(maps))
+    assert found[0].dtype == torch.bfloat16
+    assert torch.equal(*found)
+
+
+@needs_kernels
+def test_an_addend_of_other_numbers_is_added_by_torch(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "pays", lambda numbers: True)
+    layer = SameConv(32, 32)
+    layer.compiled = True
+    maps, addend = draw(8, 32, 8, 8), draw(8, 32, 8, 8, numbers=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(layer(maps, addend), layer(maps) + addend)
+
+
 def test_one_pixel_windows_are_never_padded():
     layer = SameConv(3, 3, side=1, stride=2)
     assert layer.lines(torch.empty(1, 3, 6, 7)) == ((0, 0), (0, 0))

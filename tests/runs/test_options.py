@@ -2,28 +2,14 @@
 
 import pytest
 import torch
+from tiny_recipe import CARD, recipe
 
 from toynet.core.errors import UsageError
-from toynet.core.reporter import Silent
 from toynet.runs import setups, subject
-from toynet.runs.recipe import Recipe
-from toynet.speed import images
 from toynet.training import loop, losses
 from toynet.training.setup import Setup, prepare
 
-TINY = {
-    "data.name": "glyphs:240",
-    "model.name": "toynet12",
-    "model.widths": [4, 8, 8, 8],
-    "train.epochs": 1,
-    "train.batch_size": 40,
-}
-CARD = images.card(Recipe.load("quick").data, None, Silent())
 BOTH = ("fp32", "bf16")
-
-
-def recipe(**changes: object) -> Recipe:
-    return Recipe.load("quick", {**TINY, **changes})
 
 
 def options(**changes: object) -> tuple[Setup, ...]:

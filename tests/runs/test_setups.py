@@ -6,25 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_recipe import CARD, TINY, recipe
 
 import toynet
 from toynet.core.reporter import Silent
 from toynet.runs import setups
 from toynet.runs.folder import RunFolder
 from toynet.runs.recipe import Recipe
-from toynet.speed import images
 from toynet.training.choice import Timing
 from toynet.training.remembered import Entry, recall, remember
 from toynet.training.setup import Setup, on_threads
-
-TINY = {
-    "data.name": "glyphs:240",
-    "model.name": "toynet12",
-    "model.widths": [4, 8, 8, 8],
-    "train.epochs": 1,
-    "train.batch_size": 40,
-}
-CARD = images.card(Recipe.load("quick").data, None, Silent())
 
 
 class Notes(Silent):
@@ -33,10 +24,6 @@ class Notes(Silent):
 
     def note(self, text: str) -> None:
         self.lines.append(text)
-
-
-def recipe(**changes: object) -> Recipe:
-    return Recipe.load("quick", {**TINY, **changes})
 
 
 def setup(precision="bf16", kernels="direct", memory_format="channels_last", threads=1) -> Setup:

@@ -248,13 +248,14 @@ static void sum_gradients_any(const number *x, const number *dy, number *dx, ind
                               index lanes, const float *scale, const float *shift, const float *mean,
                               double *totals, int activation) {
     if (activation == RELU) sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, RELU);
-    else if (activation == GELU) sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, GELU);
+    else if (activation == GELU)
+        sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, GELU);
     else sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, NONE);
 }
 
-static void spread_gradients_any(const number *x, const number *dy, const number *past, number *dx, index first, index end, index lanes,
-                                 const float *scale, const float *shift, const float *tilt, const float *level,
-                                 int activation) {
+static void spread_gradients_any(const number *x, const number *dy, const number *past, number *dx, index first,
+                                 index end, index lanes, const float *scale, const float *shift, const float *tilt,
+                                 const float *level, int activation) {
     const number *by = activation == GELU ? dx : dy;
     if (activation != RELU) activation = NONE;
     if (activation == RELU && past)
@@ -269,9 +270,9 @@ static void spread_gradients_any(const number *x, const number *dy, const number
 
 /* The gradients of norm_forward by x, weight and bias, from `dy`, that by y. `past` may be NULL; it is what
  * comes to x by another way, and is added to dx. */
-void norm_backward(const number *x, const number *dy, const number *past, number *dx, index rows, index channels, const float *weight,
-                   const float *bias, const float *mean, const float *inverse, float *by_weight, float *by_bias,
-                   double *partial, int activation, int threads) {
+void norm_backward(const number *x, const number *dy, const number *past, number *dx, index rows, index channels,
+                   const float *weight, const float *bias, const float *mean, const float *inverse,
+                   float *by_weight, float *by_bias, double *partial, int activation, int threads) {
     index lanes = lanes_of(channels);
     float means[MOST_CHANNELS], scale[MOST_CHANNELS], shift[MOST_CHANNELS];
     float tilt[MOST_CHANNELS], level[MOST_CHANNELS];

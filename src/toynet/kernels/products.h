@@ -109,7 +109,7 @@ INLINE lanes dotted(lanes sum, words a, words b) {
 #endif
 #endif
 
-/* Hold a vector in a register: gcc would rather read it again for every row, and reading is what a product waits for. */
+/* Hold a vector in a register: gcc would read it again for every row, and reading is what a product waits for. */
 #if defined FLOATS && defined __AVX512F__
 #define KEEP(vector) __asm__("" : "+v"(vector))
 #elif defined FLOATS && defined __AVX2__

@@ -4,8 +4,8 @@
  * Results are taken in tiles. The pixels under a tile and the kernel are each turned into points; the points are
  * multiplied, each with its like, in matrix products over the channels; and the sums are turned back into results. At
  * stride 1 a tile of 4x4 outputs has 36 points where the convolution itself has 144 multiplications, or one of 2x4 24
- * for 72; at stride 2 one of 2x2 has 25 for 36. The gradient by the maps is such a filtering with the kernel turned round. That by the kernel has
- * the products of the points of both, pixels and gradients, summed over the tiles.
+ * for 72; at stride 2 one of 2x2 has 25 for 36. The gradient by the maps is such a filtering with the kernel turned
+ * round. That by the kernel has the products of the points of both, pixels and gradients, summed over the tiles.
  *
  * The two dimensions are taken one after the other. For pixels d, kernel g, points p and results r of one:
  *
@@ -21,8 +21,8 @@
  * dimensions its errors would be six times that number's own.
  *
  * Points are numbers as those of the maps, everything else is float, so errors are a few times those of such numbers.
- * Every thread turns what it multiplies itself: what one core has written is slow for another to read. Numbers of channels
- * and filters are multiples of LANES.
+ * Every thread turns what it multiplies itself: what one core has written is slow for another to read. Numbers of
+ * channels and filters are multiples of LANES.
  */
 #ifndef TOYNET_WINOGRAD_H
 #define TOYNET_WINOGRAD_H
@@ -159,7 +159,7 @@ INLINE void load_all(const number *const *at, index channel, int count, lanes *f
     for (int i = 0; i < count; i++) found[i] = load(at[i] + channel);
 }
 
-/* Each of the six values is of one sign or the other. */
+/* FOUR's points 1 to 4, by the values NEAR, -NEAR, FAR and -FAR, from what is even and odd in the value. */
 INLINE lanes with_sign(lanes even, lanes odd, int point) { return point % 2 ? even + odd : even - odd; }
 
 /* One point of pixels of one dimension that are `apart` vectors from one another. */
@@ -167,24 +167,14 @@ INLINE lanes point_of(const lanes *d, int apart, way w, int point) {
     if (w != FOUR) return combined(d[ONE[w][point] * apart], d[OTHER[w][point] * apart], SHARE[w][point]);
     if (point == 0) return d[0] - d[2 * apart] * (NEAR2 + FAR2) + d[4 * apart];
     if (point == 5) return d[apart] - d[3 * apart] * (NEAR2 + FAR2) + d[5 * apart];
-    float value = point < 3 ? NEAR : FAR, inverse = point < 3 ? FAR : NEAR;
-    lanes even = d[4 * apart] - d[2 * apart] * (inverse * inverse), odd = d[3 * apart] * value - d[apart] * inverse;
+    int near = point < 3;
+    lanes even = d[4 * apart] - d[2 * apart] * (near ? FAR2 : NEAR2);
+    lanes odd = d[3 * apart] * (near ? NEAR : FAR) - d[apart] * (near ? FAR : NEAR);
     return with_sign(even, odd, point);
 }
 
-/* All of them; cheaper than each by itself. */
+/* All of them. What two points have in common the compiler computes once. */
 INLINE void points_of(const lanes *d, way w, lanes *points) {
-    if (w == FOUR) {
-        lanes even = d[4] - d[2] * FAR2, odd = d[3] * NEAR - d[1] * FAR;
-        lanes flat = d[4] - d[2] * NEAR2, steep = d[3] * FAR - d[1] * NEAR;
-        points[0] = d[0] - d[2] * (NEAR2 + FAR2) + d[4];
-        points[1] = even + odd;
-        points[2] = even - odd;
-        points[3] = flat + steep;
-        points[4] = flat - steep;
-        points[5] = d[1] - d[3] * (NEAR2 + FAR2) + d[5];
-        return;
-    }
 #pragma GCC unroll 6
     for (int point = 0; point < POINTS[w]; point++) points[point] = point_of(d, 1, w, point);
 }
@@ -198,7 +188,7 @@ INLINE void pixel_points(const lanes *pixels, int line, kind k, lanes *points) {
     points_of(t, ALONG[k], points);
 }
 
-/* kernel (filters, 3, 3, channels) -> for each point, blocks of filters by pairs of channels. */
+/* kernel (filters, 3, 3, channels) -> for each point, blocks of filters by words of channels. */
 void winograd_points(const float *kernel, word *points, const job *j);
 
 INLINE int points_in_all(kind k) { return POINTS[DOWN[k]] * POINTS[ALONG[k]]; }

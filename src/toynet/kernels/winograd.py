@@ -2,8 +2,8 @@
 
 At stride 1 a tile of 4x4 outputs takes 36 multiplications where the convolution itself takes 144, or in bf16
 one of 2x4 24 for 72; at stride 2 one of 2x2 takes 25 for 36. Worth it where they are what a convolution waits
-for: on processors that multiply in vector registers. In fp32 errors are about 1e-6 of the results, 1e-5 of
-the kernel's gradient. In bf16 they are, at stride 1, three times those of bf16 itself, four times in the
+for: on processors that multiply in vector registers. In fp32 errors are about 1e-6 of the results. In
+bf16 they are, at stride 1, three times those of bf16 itself, four times in the
 kernel's gradient; a whole network's are about a third larger. `winograd.h` says how.
 Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks", arXiv 1509.09308.
 """

@@ -11,7 +11,7 @@ INLINE lanes output_point(const lanes *r, way w, int point) {
     if (w != FOUR) return SECOND[w][point] > 0 ? r[1] : -r[1];
     if (point == 0) return r[0];
     if (point == 5) return r[3];
-    float value = point < 3 ? NEAR : FAR, square = value * value;
+    float value = point < 3 ? NEAR : FAR, square = point < 3 ? NEAR2 : FAR2;
     return with_sign(r[0] + r[2] * square, r[1] * value + r[3] * (value * square), point);
 }
 
@@ -27,24 +27,13 @@ INLINE void gradient_points(const number *const *at, index filter, int line, kin
         for (int i = 0; i < RESULTS[DOWN[k]]; i++) column[i] = load(at[i * wide + j] + filter);
         t[j] = output_point(column, DOWN[k], line);
     }
-    if (along == FOUR) {
-        lanes even = t[0] + t[2] * NEAR2, odd = t[1] * NEAR + t[3] * (NEAR * NEAR2);
-        lanes flat = t[0] + t[2] * FAR2, steep = t[1] * FAR + t[3] * (FAR * FAR2);
-        points[0] = t[0];
-        points[1] = even + odd;
-        points[2] = even - odd;
-        points[3] = flat + steep;
-        points[4] = flat - steep;
-        points[5] = t[3];
-        return;
-    }
-#pragma GCC unroll 5
+#pragma GCC unroll 6
     for (int j = 0; j < POINTS[along]; j++) points[j] = output_point(t, along, j);
 }
 
 /* The points of one line, those from `begin` to `end`, of two tiles' pixels or of the gradients by their outputs. */
-INLINE void pair_line(const number *const *one, const number *const *two, index channels, index apart, int begin, int end,
-                      word *blocks, int line, kind k, int gradients) {
+INLINE void pair_line(const number *const *one, const number *const *two, index channels, index apart, int begin,
+                      int end, word *blocks, int line, kind k, int gradients) {
     for (index channel = 0; channel < channels; channel += LANES) {
         lanes a[MOST_SIDE], b[MOST_SIDE];
         if (gradients) {
@@ -67,8 +56,8 @@ INLINE void pair_line(const number *const *one, const number *const *two, index 
 }
 
 /* All lines, each of which has additions of its own. */
-INLINE void pair_points(const number *const *one, const number *const *two, index channels, index apart, int begin, int end,
-                        word *blocks, kind k, int gradients) {
+INLINE void pair_points(const number *const *one, const number *const *two, index channels, index apart, int begin,
+                        int end, word *blocks, kind k, int gradients) {
 #pragma GCC unroll 6
     for (int line = 0; line < POINTS[DOWN[k]]; line++)
         if (line * POINTS[ALONG[k]] < end && (line + 1) * POINTS[ALONG[k]] > begin)
@@ -218,7 +207,8 @@ static void reversed_points(const float *kernel, word *points, const job *j) {
                 lanes taps[TAPS];
 #pragma GCC unroll 9
                 for (int tap = 0; tap < TAPS; tap++)
-                    taps[TAPS - 1 - tap] = load_floats(kernel + ((PER_WORD * step + one) * TAPS + tap) * filters + filter);
+                    taps[TAPS - 1 - tap] =
+                        load_floats(kernel + ((PER_WORD * step + one) * TAPS + tap) * filters + filter);
                 if (j->kind == SAME) kernel_points(taps, SAME, found[one]);
                 else kernel_points(taps, DOUBLING, found[one]);
             }

@@ -53,20 +53,21 @@ class SameConv(nn.Conv2d):
 
     def forward(self, input: Tensor, addend: Tensor | None = None) -> Tensor:
         """The convolution, plus `addend` (N, K, H/stride, W/stride) where it is given."""
-        if self.compiled and takes(input) and input.shape[1] == self.in_channels:
+        if self.compiled and _takes(input) and input.shape[1] == self.in_channels:
             windows = self.windows(input)
             # In evaluation an image's outputs shall not depend on how many come with it.
             images = len(input) if self.training else max(FEWEST_TILES.values())
             way = choose_way(windows, images, self.in_channels, self.out_channels, input.dtype)
-            if way == "winograd" and (addend is None or takes(addend)):
+            if way == "winograd" and (addend is None or _like(addend, input)):
                 return winograd.convolve(input, self.weight, windows, addend)
+            if way == "winograd":
+                return plus(winograd.convolve(input, self.weight, windows), addend)
             # What products gain they gain by gradients.
             if way in ("weight", "product") and self.training:
                 kernel = self.weight.to(input.dtype)
                 return plus(_Convolution.apply(input, kernel, windows, way), addend)  # type: ignore[no-untyped-call]
-        if self.kernel_size[0] == 1 and self.in_channels < FEWEST_STRIDED_CHANNELS:
-            step = self.stride[0]
-            return plus(F.conv2d(input[:, :, ::step, ::step], self.weight), addend)
+        if (self.kernel_size[0], self.stride[0]) == (1, 2) and self.in_channels < FEWEST_STRIDED_CHANNELS:
+            return plus(F.conv2d(input[:, :, ::2, ::2], self.weight), addend)
         (top, bottom), (left, right) = self.lines(input)
         if top == bottom and left == right:
             return plus(super().forward(input), addend)
@@ -108,6 +109,17 @@ def choose_way(windows: Windows, images: int, channels: int, filters: int, numbe
         return "product"
     few = windows.stride == 1 and outputs <= LARGEST_WEIGHT_PRODUCT
     return "weight" if few and channels >= FEWEST_WEIGHT_CHANNELS else "library"
+
+
+def _takes(maps: Tensor) -> bool:
+    """Whether functions here can be had for `maps` in the arithmetic that autocast, if it is on, asks for."""
+    cast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != maps.dtype
+    return not cast and takes(maps)
+
+
+def _like(addend: Tensor, maps: Tensor) -> bool:
+    """Whether `addend` holds the numbers of `maps`, in their order."""
+    return takes(addend) and addend.dtype == maps.dtype
 
 
 class _Convolution(torch.autograd.Function):
