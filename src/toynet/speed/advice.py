@@ -59,4 +59,4 @@ def _on_micro_batches(found: tuple[MicroBatch, ...]) -> str | None:
 def _on_bf16(flags: list[str]) -> str | None:
     if _BF16_FLAGS & set(flags):
         return None
-    return "this processor has no bf16 instructions: bf16 is emulated"
+    return "this processor has no bf16 instructions: bf16 would be emulated, slowly"
