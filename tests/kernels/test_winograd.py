@@ -141,6 +141,29 @@ def test_threads_share_tiles_or_not(
     assert plan.kernel.sharing == (math.gcd(threads, 4) if shares else 1)
 
 
+@pytest.mark.parametrize("numbers_at_once", [1, 1 << 22], ids=["chunks", "whole"])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@BOTH
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(3, 64, 112, 9, 6), (2, 32, 16, 12, 12)], ids=str)
+def test_a_kernel_turned_by_every_thread_is_the_one_turned_beforehand(
+    shape, stride: int, numbers: torch.dtype, threads: int, numbers_at_once: int, plans, monkeypatch
+):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(winograd, "_FRESH_NUMBERS", numbers_at_once)
+    given, filters = draw(*shape, stride, numbers), shape[2]
+    found = []
+    for few in (0, filters):
+        monkeypatch.setattr(winograd, "_FEW_TILES", few)
+        plans.cache_clear()
+        found.append(passes(*given, stride, ours=True))
+        windows = SameConv(shape[1], filters, stride=stride).windows(given[0])
+        plan = plans(given[0].shape, numbers, filters, windows, threads)
+        tiles = winograd.tiles(windows, shape[0], numbers)
+        assert plan.forward.fresh == (tiles <= few)
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize(
     ("numbers", "stride", "most"),
     [

@@ -1,10 +1,14 @@
 /* Winograd's filtering: the convolution, and its gradient by the maps. See winograd.h. */
 #include "winograd.h"
 
-/* The most filters whose results are wanted before they are turned back, a multiple of VECTORS * LANES. */
-enum { PANEL = 96 };
+/* The most filters whose results are wanted before they are turned back, a multiple of VECTORS * LANES; fewer where the
+ * kernel is turned with them. */
+enum { PANEL = 96, FRESH_PANEL = 48 };
 
-INLINE index panel_of(index filters) { return filters < PANEL ? filters : PANEL; }
+INLINE index panel_of(const job *j) {
+    index most = j->fresh ? FRESH_PANEL : PANEL;
+    return j->g.filters < most ? j->g.filters : most;
+}
 
 /* Whether there is an instruction for products of words. */
 int winograd_is_fast(void) {
@@ -15,10 +19,17 @@ int winograd_is_fast(void) {
 #endif
 }
 
-INLINE index kernel_room(const job *j) { return points_in_all(j->kind) * (j->g.filters * j->g.channels / PER_WORD); }
+/* How far apart the points of so many filters are, in words. Were it a power of two, all would lie in the same places of
+ * a cache. */
+INLINE index kernel_apart(const job *j, index filters) { return filters * j->g.channels / PER_WORD + LINE_WORDS; }
+
+INLINE index kernel_words(const job *j, index filters) { return points_in_all(j->kind) * kernel_apart(j, filters); }
+
+INLINE index kernel_room(const job *j) { return j->fresh ? 0 : kernel_words(j, j->g.filters); }
 
 INLINE index thread_room(const job *j) {
-    return points_in_all(j->kind) * (j->many * (j->g.channels / PER_WORD + panel_of(j->g.filters)) + 2 * LANES);
+    index panel = panel_of(j), steps = j->g.channels / PER_WORD;
+    return points_in_all(j->kind) * (j->many * (steps + panel) + 2 * LANES) + (j->fresh ? kernel_words(j, panel) : 0);
 }
 
 /* The words that `winograd_filter` wants. */
@@ -72,14 +83,10 @@ INLINE void turn_back(const float *sums, index apart, number *const *at, index f
     }
 }
 
-INLINE void filter_tiles(const number *x, const word *kernel, number *y, index aside, const geometry *g,
-                         word *points, index start, index count, index many, kind k) {
-    index channels = g->channels, filters = g->filters, steps = channels / PER_WORD;
-    index rows = (count + ROWS - 1) / ROWS * ROWS;
-    /* Arrays a power of two apart would lie in the same places of a cache. */
-    index panel = panel_of(filters), apart = many * steps + LANES, far = many * panel + LANES;
-    int lines = POINTS[DOWN[k]], across = POINTS[ALONG[k]], all = points_in_all(k);
-    float *sums = (float *)(points + all * apart);
+/* The points of `count` tiles' pixels: by point, which are `apart` words from one another, tile and channel. */
+INLINE void turn_pixels(const number *x, const geometry *g, index start, index count, word *points, index apart, kind k) {
+    index channels = g->channels, steps = channels / PER_WORD;
+    int across = POINTS[ALONG[k]];
     const number *at[MOST_POINTS];
     spot here = spot_of(g, k, start);
     for (index tile = 0; tile < count; tile++, here = next_spot(g, k, here)) {
@@ -89,7 +96,7 @@ INLINE void filter_tiles(const number *x, const word *kernel, number *y, index a
             lanes pixels[MOST_POINTS];
             load_all(at, channel, pixels_in_all(k), pixels);
 #pragma GCC unroll 6
-            for (int line = 0; line < lines; line++) {
+            for (int line = 0; line < POINTS[DOWN[k]]; line++) {
                 lanes found[MOST_SIDE];
                 pixel_points(pixels, line, k, found);
 #pragma GCC unroll 6
@@ -98,14 +105,38 @@ INLINE void filter_tiles(const number *x, const word *kernel, number *y, index a
             }
         }
     }
-    for (index first = 0; first < filters; first += panel) {
-        index width = filters - first < panel ? filters - first : panel;
-        for (index point = 0; point < all; point++) {
-            left a = {points + point * apart, steps, 1};
-            multiply(a, kernel + (point * filters + first) * steps, sums + point * far, rows, width, panel,
-                     steps, steps * LANES);
+}
+
+/* The points of a kernel's filters from `first` to `end`. */
+static void turn_kernel(const float *kernel, index first, index end, word *points, const job *j) {
+    index steps = j->g.channels / PER_WORD, apart = kernel_apart(j, end - first);
+    for (index filter = first; filter < end; filter += LANES)
+        for (index channel = 0; channel < j->g.channels; channel += LANES)
+            winograd_points(kernel, filter, channel, points + (filter - first) * steps + channel / PER_WORD * LANES,
+                            apart, j);
+}
+
+/* The results of the filters from `begin` to `end` for `count` tiles. kernel: if it is not fresh, its points. */
+INLINE void filter_tiles(const number *x, const void *kernel, number *y, index aside, const job *j, word *room,
+                         index start, index count, index begin, index end, kind k) {
+    const geometry *g = &j->g;
+    index steps = g->channels / PER_WORD, rows = parts(count, ROWS) * ROWS;
+    /* Arrays a power of two apart would lie in the same places of a cache. */
+    index panel = panel_of(j), apart = j->many * steps + LANES, far = j->many * panel + LANES;
+    int all = points_in_all(k);
+    float *sums = (float *)(room + all * apart);
+    word *fresh = (word *)(sums + all * far);
+    const number *at[MOST_POINTS];
+    turn_pixels(x, g, start, count, room, apart, k);
+    for (index first = begin; first < end; first += panel) {
+        index width = end - first < panel ? end - first : panel, held = kernel_apart(j, j->fresh ? width : g->filters);
+        const word *blocks = j->fresh ? fresh : (const word *)kernel + first * steps;
+        if (j->fresh) turn_kernel(kernel, first, first + width, fresh, j);
+        for (int point = 0; point < all; point++) {
+            left a = {room + point * apart, steps, 1};
+            multiply(a, blocks + point * held, sums + point * far, rows, width, panel, steps, steps * LANES);
         }
-        here = spot_of(g, k, start);
+        spot here = spot_of(g, k, start);
         for (index tile = 0; tile < count; tile++, here = next_spot(g, k, here)) {
             place_results(y, g, here, k, at);
             ask_results(y, g, here, k);
@@ -119,15 +150,26 @@ INLINE void filter_tiles(const number *x, const word *kernel, number *y, index a
  * `addend`, which may be NULL. `many` is a multiple of ROWS. */
 void winograd_filter(const number *x, const float *kernel, const number *addend, number *y, word *room, const job *j) {
     const geometry *g = &j->g;
-    index tiles = tiles_of(g, j->kind), many = j->many;
+    index tiles = tiles_of(g, j->kind), many = j->many, sharing = j->sharing, blocks = g->filters / LANES;
     index aside = addend ? addend - y : 0;
-    winograd_points(kernel, room, j);
+    const void *turned = j->fresh ? (const void *)kernel : room;
+    if (!j->fresh) {
+        index steps = g->channels / PER_WORD, across = g->channels / LANES;
+#pragma omp parallel for num_threads(j->threads)
+        for (index item = 0; item < blocks * across; item++) {
+            index filter = item / across * LANES, channel = item % across * LANES;
+            winograd_points(kernel, filter, channel, room + filter * steps + channel / PER_WORD * LANES,
+                            kernel_apart(j, g->filters), j);
+        }
+    }
 #pragma omp parallel for num_threads(j->threads) schedule(dynamic)
-    for (index start = 0; start < tiles; start += many) {
-        index count = tiles - start < many ? tiles - start : many;
+    for (index task = 0; task < parts(tiles, many) * sharing; task++) {
+        index start = task / sharing * many, count = tiles - start < many ? tiles - start : many;
+        index share = task % sharing, begin = blocks * share / sharing * LANES;
+        index end = blocks * (share + 1) / sharing * LANES;
         word *own = room + kernel_room(j) + omp_get_thread_num() * thread_room(j);
-        if (j->kind == SAME) filter_tiles(x, room, y, aside, g, own, start, count, many, SAME);
-        else if (j->kind == HALVING) filter_tiles(x, room, y, aside, g, own, start, count, many, HALVING);
-        else filter_tiles(x, room, y, aside, g, own, start, count, many, DOUBLING);
+        if (j->kind == SAME) filter_tiles(x, turned, y, aside, j, own, start, count, begin, end, SAME);
+        else if (j->kind == HALVING) filter_tiles(x, turned, y, aside, j, own, start, count, begin, end, HALVING);
+        else filter_tiles(x, turned, y, aside, j, own, start, count, begin, end, DOUBLING);
     }
 }

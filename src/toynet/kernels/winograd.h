@@ -53,8 +53,8 @@ static const float NEAR = 0.65f, FAR = 1 / 0.65f, NEAR2 = 0.4225f, FAR2 = 1 / 0.
 
 /* How many tiles before its turn the memory of a tile is asked for. */
 enum { AHEAD = 16 };
-/* In bytes. */
-enum { CACHE_LINE = 64 };
+/* In bytes, and in words. */
+enum { CACHE_LINE = 64, LINE_WORDS = 16 };
 
 /* Maps of height x width pixels and `channels`; results of tall x wide with `filters`. The first tile begins `top`
  * and `left` pixels outside the maps, and `over` and `before` outside the results. */
@@ -62,12 +62,13 @@ typedef struct {
     index images, height, width, channels, tall, wide, filters, top, left, over, before;
 } geometry;
 
-/* A filtering, and how it is gone about: each thread takes `many` tiles at once, and `sharing` threads some points each
- * of the same tiles (for the gradient by the kernel). reversed: the kernel is that of the convolution of which this is
- * the gradient by the maps. */
+/* A filtering, and how it is gone about: each thread takes `many` tiles at once, and `sharing` threads the same tiles
+ * with some filters each, or for the gradient by the kernel some points each. fresh: a thread turns the kernel itself,
+ * a panel of filters at a time, for every `many` tiles; otherwise it is turned as a whole, beforehand. reversed: the
+ * kernel is that of the convolution of which this is the gradient by the maps. */
 typedef struct {
     geometry g;
-    index kind, reversed, many, sharing, threads;
+    index kind, reversed, fresh, many, sharing, threads;
 } job;
 
 static const number nothing[MOST_CHANNELS];
@@ -188,8 +189,9 @@ INLINE void pixel_points(const lanes *pixels, int line, kind k, lanes *points) {
     points_of(t, ALONG[k], points);
 }
 
-/* kernel (filters, 3, 3, channels) -> for each point, blocks of filters by words of channels. */
-void winograd_points(const float *kernel, word *points, const job *j);
+/* The points of LANES filters of a kernel by LANES channels, from these on: a part of a block, `apart` words from point
+ * to point. */
+void winograd_points(const float *kernel, index filter, index channel, word *points, index apart, const job *j);
 
 INLINE int points_in_all(kind k) { return POINTS[DOWN[k]] * POINTS[ALONG[k]]; }
 

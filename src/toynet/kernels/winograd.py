@@ -35,6 +35,10 @@ _MOST_TILES = 64
 _TILE_NUMBERS = {torch.bfloat16: 98_304, torch.float32: 1_048_576}
 """What a thread filters at once: tiles, and numbers in their points. Found by timing."""
 
+_FEW_TILES, _FRESH_NUMBERS = 128, 4_194_304
+"""With so few in all, each thread turns the kernel for some filters itself, and the pixels of all tiles; or of
+as many as have so many numbers in their points. With more, these would not stay in its caches."""
+
 _FEWEST_PAIRED, _PAIR_NUMBERS = 32, 1_048_576
 """The same for the gradient by the kernel."""
 
@@ -100,7 +104,7 @@ class _Job(ctypes.Structure):
         for name in (
             *("images", "height", "width", "channels", "tall", "wide", "filters"),
             *("top", "left", "over", "before"),
-            *("kind", "reversed", "many", "sharing", "threads"),
+            *("kind", "reversed", "fresh", "many", "sharing", "threads"),
         )
     )
 
@@ -174,8 +178,13 @@ def _plan(shape: torch.Size, numbers: torch.dtype, filters: int, windows: Window
 
 def _filtering(kind: _Kind, *geometry: int, numbers: torch.dtype, threads: int) -> _Job:
     job = _Job(*geometry, kind=kind.number, sharing=1, threads=threads)
-    share = -(-_tiles_of(job, kind) // threads)
-    many = min(share, _MOST_TILES, _TILE_NUMBERS[numbers] // (kind.points * job.channels))
+    count = _tiles_of(job, kind)
+    if count <= min(_FEW_TILES, job.filters):
+        job.fresh, job.sharing = 1, min(threads, job.filters // LANES)
+        many = min(count, _FRESH_NUMBERS // (kind.points * job.channels))
+    else:
+        share = -(-count // threads)
+        many = min(share, _MOST_TILES, _TILE_NUMBERS[numbers] // (kind.points * job.channels))
     job.many = _rounded_up(max(many, 1), _ROWS)
     return job
 

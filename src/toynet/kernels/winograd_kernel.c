@@ -169,57 +169,51 @@ INLINE void kernel_points(const lanes *taps, kind k, lanes *points) {
     }
 }
 
-static void straight_points(const float *kernel, word *points, const job *j) {
-    index channels = j->g.channels, filters = j->g.filters, across = channels / LANES, steps = channels / PER_WORD;
-    int count = points_in_all(j->kind);
-#pragma omp parallel for num_threads(j->threads)
-    for (index item = 0; item < filters / LANES * across; item++) {
-        index first = item / across * LANES, channel = item % across * LANES;
-        word found[MOST_POINTS][LANES][LANES / PER_WORD];
-        for (index filter = 0; filter < LANES; filter++) {
-            lanes taps[TAPS], turned[MOST_POINTS];
-#pragma GCC unroll 9
-            for (int tap = 0; tap < TAPS; tap++)
-                taps[tap] = load_floats(kernel + ((first + filter) * TAPS + tap) * channels + channel);
-            if (j->kind == SAME) kernel_points(taps, SAME, turned);
-            else kernel_points(taps, HALVING, turned);
-            for (int point = 0; point < count; point++) store((number *)found[point][filter], turned[point]);
+/* Taps of a kernel, for LANES channels by LANES filters. */
+typedef float block[LANES][TAPS][LANES];
+
+/* Of a kernel (filters, 3, 3, channels), from this filter and channel on. */
+INLINE void straight_taps(const float *kernel, index channels, index filter, index channel, block taps) {
+    for (index one = 0; one < LANES; one++)
+        for (index tap = 0; tap < TAPS; tap++) {
+            const float *from = kernel + ((filter + one) * TAPS + tap) * channels + channel;
+            for (index other = 0; other < LANES; other++) taps[other][tap][one] = from[other];
         }
-        for (int point = 0; point < count; point++) {
-            word *to = points + (point * filters + first) * steps + channel / PER_WORD * LANES;
-#pragma GCC unroll 8
-            for (index step = 0; step < LANES / PER_WORD; step++)
-#pragma omp simd
-                for (index filter = 0; filter < LANES; filter++) to[step * LANES + filter] = found[point][filter][step];
+}
+
+/* Of a kernel (channels, 3, 3, filters), in reverse. */
+INLINE void reversed_taps(const float *kernel, index filters, index filter, index channel, block taps) {
+    for (index one = 0; one < LANES; one++)
+        for (index tap = 0; tap < TAPS; tap++) {
+            const float *from = kernel + ((channel + one) * TAPS + tap) * filters + filter;
+            memcpy(taps[one][TAPS - 1 - tap], from, sizeof taps[one][tap]);
         }
+}
+
+/* The points by one channel's taps. */
+INLINE void channel_points(const float taps[TAPS][LANES], kind k, lanes *points) {
+    lanes t[TAPS];
+    for (int tap = 0; tap < TAPS; tap++) t[tap] = load_floats(taps[tap]);
+    kernel_points(t, k, points);
+}
+
+INLINE void block_points(block taps, word *points, index apart, kind k) {
+    for (index one = 0; one < LANES; one += PER_WORD, points += LANES) {
+        lanes first[MOST_POINTS], second[MOST_POINTS];
+        channel_points(taps[one], k, first);
+        channel_points(taps[one + PER_WORD - 1], k, second);
+        for (int point = 0; point < points_in_all(k); point++)
+            store_words(points + point * apart, first[point], second[point]);
     }
 }
 
-/* Of a kernel (channels, 3, 3, filters), taps in reverse. */
-static void reversed_points(const float *kernel, word *points, const job *j) {
-    index channels = j->g.channels, filters = j->g.filters, steps = channels / PER_WORD;
-    int count = points_in_all(j->kind);
-#pragma omp parallel for num_threads(j->threads)
-    for (index step = 0; step < steps; step++)
-        for (index filter = 0; filter < filters; filter += LANES) {
-            lanes found[PER_WORD][MOST_POINTS];
-            for (int one = 0; one < PER_WORD; one++) {
-                lanes taps[TAPS];
-#pragma GCC unroll 9
-                for (int tap = 0; tap < TAPS; tap++)
-                    taps[TAPS - 1 - tap] =
-                        load_floats(kernel + ((PER_WORD * step + one) * TAPS + tap) * filters + filter);
-                if (j->kind == SAME) kernel_points(taps, SAME, found[one]);
-                else kernel_points(taps, DOUBLING, found[one]);
-            }
-            for (int point = 0; point < count; point++)
-                store_words(points + (point * filters + filter) * steps + step * LANES, found[0][point],
-                            found[PER_WORD - 1][point]);
-        }
-}
-
-void winograd_points(const float *kernel, word *points, const job *j) {
-    (j->reversed ? reversed_points : straight_points)(kernel, points, j);
+void winograd_points(const float *kernel, index filter, index channel, word *points, index apart, const job *j) {
+    block taps;
+    if (j->reversed) reversed_taps(kernel, j->g.filters, filter, channel, taps);
+    else straight_taps(kernel, j->g.channels, filter, channel, taps);
+    if (j->kind == SAME) block_points(taps, points, apart, SAME);
+    else if (j->kind == HALVING) block_points(taps, points, apart, HALVING);
+    else block_points(taps, points, apart, DOUBLING);
 }
 
 /* The gradient by three taps from that by their points. */
