@@ -81,7 +81,8 @@ def test_sgd_is_keras(nesterov: bool):
 
 @pytest.mark.parametrize("steps", [3, 5])
 @pytest.mark.parametrize("shape", [(16, 8), (8, 16), (8, 3, 3, 3)])
-def test_muon_is_torchs_on_the_flattened_kernel(shape: tuple[int, ...], steps: int):
+def test_muon_is_torchs_on_the_flattened_kernel(shape: tuple[int, ...], steps: int, monkeypatch):
+    monkeypatch.setattr(optimizers, "coarse", lambda _: torch.bfloat16)  # which torch's own always takes
     start = torch.from_numpy(GENERATOR.normal(size=shape).astype(np.float32))
     gradients = [torch.from_numpy(GENERATOR.normal(size=shape).astype(np.float32)) for _ in range(10)]
     mine, matrix = nn.Parameter(start.clone()), nn.Parameter(start.flatten(1).clone())
@@ -94,6 +95,23 @@ def test_muon_is_torchs_on_the_flattened_kernel(shape: tuple[int, ...], steps: i
         muon.step()
         torchs.step()
     assert torch.allclose(mine.flatten(1), matrix, atol=1e-5)
+
+
+@pytest.mark.parametrize(("numbers", "most"), [(torch.bfloat16, 0.25), (torch.float32, 1e-3)], ids=str)
+@pytest.mark.parametrize("shape", [(24, 36), (24, 200), (200, 24), (512, 4608)], ids=str)
+@pytest.mark.parametrize("steps", [1, 5])
+def test_iterations_act_on_singular_values_alone(numbers, most: float, shape, steps: int, monkeypatch):
+    """Of a matrix as updates are: its values fall to a ten-thousandth of the largest."""
+    monkeypatch.setattr(optimizers, "coarse", lambda _: numbers)
+    rows, _, columns = np.linalg.svd(GENERATOR.normal(size=shape), full_matrices=False)
+    values = np.geomspace(1, 1e-4, min(shape))
+    found = optimizers.orthogonalise(torch.from_numpy((rows * values) @ columns).float(), steps)
+    values /= np.linalg.norm(values)
+    for _ in range(steps):
+        values = 3.4445 * values - 4.775 * values**3 + 2.0315 * values**5
+    exact = (rows * values) @ columns
+    assert found.dtype == torch.float32
+    assert np.linalg.norm(found.double().numpy() - exact) < most * np.linalg.norm(exact)
 
 
 def test_muon_takes_hidden_convolutions_and_adam_the_rest():

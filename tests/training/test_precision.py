@@ -38,6 +38,24 @@ def test_bf16_is_promising_unless_a_processor_takes_much_longer_for_it(
     assert precision.promising.__wrapped__(device) == expected
 
 
+@pytest.mark.parametrize(
+    ("device", "known", "numbers"),
+    [
+        ("cpu", {"avx2", "avx512f", "avx512_bf16"}, torch.bfloat16),
+        ("cpu", {"avx512f", "amx_bf16"}, torch.bfloat16),
+        ("cpu", {"asimd", "bf16"}, torch.bfloat16),
+        ("cpu", {"avx2", "avx512f"}, torch.float32),
+        ("cpu", set(), torch.float32),
+        ("cuda", set(), torch.bfloat16),
+    ],
+)
+def test_coarse_numbers_are_those_that_the_processor_names(
+    device: str, known: set[str], numbers, monkeypatch
+):
+    monkeypatch.setattr(precision, "flags", lambda: known)
+    assert precision.coarse(device) == numbers
+
+
 @pytest.mark.parametrize("numbers", precision.DTYPES.values(), ids=str)
 def test_a_small_product_is_timed(numbers: torch.dtype):
     assert 0 < precision._product_s(numbers) < 1

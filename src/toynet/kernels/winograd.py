@@ -36,8 +36,8 @@ _TILE_NUMBERS = {torch.bfloat16: 98_304, torch.float32: 1_048_576}
 """What a thread filters at once: tiles, and numbers in their points. Found by timing."""
 
 _FEW_TILES, _FRESH_NUMBERS = 128, 4_194_304
-"""With so few in all, each thread turns the kernel for some filters itself, and the pixels of all tiles; or of
-as many as have so many numbers in their points. With more, these would not stay in its caches."""
+"""With so few in all, and no more than filters, each thread turns the kernel for its share of filters itself,
+and the pixels of all tiles, or of as many as have so many numbers in their points: more leave its caches."""
 
 _FEWEST_PAIRED, _PAIR_NUMBERS = 32, 1_048_576
 """The same for the gradient by the kernel."""

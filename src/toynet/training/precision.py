@@ -9,10 +9,15 @@ from typing import Literal
 
 import torch
 
+from toynet.core.environment import flags
+
 Precision = Literal["bf16", "fp32"]
 
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
 """What maps hold."""
+
+_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+"""As Linux names instructions for bf16 on x86-64 and on ARM."""
 
 _SIDE, _ROUNDS, _HOPELESS = 192, 5, 3.0
 
@@ -45,6 +50,14 @@ def promising(device_type: str) -> tuple[Precision, ...]:
     if device_type == "cpu" and _product_s(torch.bfloat16) > _HOPELESS * _product_s(torch.float32):
         return ("fp32",)
     return ("fp32", "bf16")
+
+
+def coarse(device_type: str) -> torch.dtype:
+    """What serves for products that need few digits: bf16, on a processor without instructions for it fp32.
+
+    Known by the processor's own word, so that a run on it always takes the same.
+    """
+    return DTYPES["bf16" if device_type != "cpu" or _BF16_FLAGS & flags() else "fp32"]
 
 
 def _product_s(numbers: torch.dtype) -> float:
