@@ -95,15 +95,12 @@ def page(recipe: str, rows: list[dict[str, Any]]) -> str:
     """All seeds in a table, under their mean."""
     first = rows[0]
     scores = [100 * row["test_accuracy"] for row in rows]
-    mean, spread = statistics.mean(scores), statistics.stdev(scores)
-    reach = stats.t.ppf(0.975, len(rows) - 1) * spread / len(rows) ** 0.5
     about = first["environment"]
     versions = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
     lines = [
-        f"# `{recipe}` over {len(rows)} seeds",
+        f"# `{recipe}` over {len(rows)} seeds" if len(rows) > 1 else f"# `{recipe}`, one seed",
         "",
-        f"Test accuracy **{mean:.2f} %**, 95 % interval of the mean {mean - reach:.2f} to {mean + reach:.2f} "
-        f"(t, over seeds on this test set), standard deviation {spread:.2f}. "
+        f"Test accuracy **{statistics.mean(scores):.2f} %**{spread(scores)}. "
         f"{first['epochs']} epochs, {first['parameters']:,} parameters. "
         "All seeds are shown; each read the test images once.",
         "",
@@ -114,10 +111,11 @@ def page(recipe: str, rows: list[dict[str, Any]]) -> str:
     ]
     for row in rows:
         rates = ", ".join(f"{rate:,.0f}" for rate in row["bf16_gflops"] if rate) or "not measured"
+        operations = mean_of([row], "operations", ".2e") if has_bf16(row) else "not comparable"
         lines.append(
             f"| {row['seed']} | {100 * row['test_accuracy']:.2f} | {row['test_loss']:.4f} | "
             f"{row['threads']} | {row['train_s']:.0f} | {mean_of([row], 'wall_s', '.0f')} | "
-            f"{rates} | {mean_of([row], 'operations', '.2e')} |"
+            f"{rates} | {operations} |"
         )
     lines += [
         "",
@@ -129,18 +127,38 @@ def page(recipe: str, rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def spread(scores: list[float]) -> str:
+    """How far seeds lie apart, where there are several."""
+    if len(scores) == 1:
+        return ""
+    mean, deviation = statistics.mean(scores), statistics.stdev(scores)
+    reach = stats.t.ppf(0.975, len(scores) - 1) * deviation / len(scores) ** 0.5
+    return (
+        f", 95 % interval of the mean {mean - reach:.2f} to {mean + reach:.2f} "
+        f"(t, over seeds on this test set), standard deviation {deviation:.2f}"
+    )
+
+
 def cost(rows: list[dict[str, Any]]) -> str:
     """What a seed took, in one line."""
-    if all(row["operations"] is None for row in rows):
+    if all(row["wall_s"] is None for row in rows):
         return (
             "Cost was not measured: the seeds were trained beside other work, "
             "and training seconds hold what they waited."
         )
-    return (
+    times = (
         f"Wall time of the whole command {mean_of(rows, 'wall_s', '.0f')} s, training alone "
-        f"{mean_of(rows, 'train_s', '.0f')} s; wall time x bf16 product "
-        f"{mean_of(rows, 'operations', '.2e')} operations."
+        f"{mean_of(rows, 'train_s', '.0f')} s"
     )
+    if not has_bf16(rows[0]):
+        return (
+            f"{times}, on a processor without instructions for bf16, whose product says nothing of the cost."
+        )
+    return f"{times}; wall time x bf16 product {mean_of(rows, 'operations', '.2e')} operations."
+
+
+def has_bf16(row: dict[str, Any]) -> bool:
+    return any("bf16" in flag for flag in row["environment"]["flags"])
 
 
 def mean_of(rows: list[dict[str, Any]], key: str, form: str) -> str:

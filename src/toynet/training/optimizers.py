@@ -160,14 +160,20 @@ def _iterated(gram: Tensor, steps: int) -> Tensor:
     Every iteration multiplies by a polynomial of that product, so they need no other; where rows are few that
     is less than half the arithmetic, but it takes more digits than bf16 has.
     """
-    a, b, c = _NEWTON_SCHULZ
-    whole = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    for _ in range(steps):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
-        whole = factor @ whole
+    whole = factor = _iteration(gram)
+    for _ in range(steps - 1):
         gram = factor @ gram @ factor
+        factor = _iteration(gram)
+        whole = factor @ whole
     return whole
+
+
+def _iteration(gram: Tensor) -> Tensor:
+    """What one iteration multiplies by."""
+    a, b, c = _NEWTON_SCHULZ
+    factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+    factor.diagonal().add_(a)
+    return factor
 
 
 def _adam(groups: list[dict[str, Any]], spec: OptimSpec, *, lr: float, decoupled: bool) -> Optimizer:
