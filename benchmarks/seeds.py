@@ -23,6 +23,7 @@ from scipy import stats
 
 from toynet.core.environment import describe
 from toynet.core.files import read_json, write_atomic, write_json
+from toynet.training.precision import BF16_FLAGS
 
 HERE = Path(__file__).resolve().parent
 TOYNET = Path(sys.executable).with_name("toynet")
@@ -158,7 +159,7 @@ def cost(rows: list[dict[str, Any]]) -> str:
 
 
 def has_bf16(row: dict[str, Any]) -> bool:
-    return any("bf16" in flag for flag in row["environment"]["flags"])
+    return not BF16_FLAGS.isdisjoint(row["environment"]["flags"])
 
 
 def mean_of(rows: list[dict[str, Any]], key: str, form: str) -> str:

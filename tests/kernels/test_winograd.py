@@ -145,7 +145,7 @@ def test_threads_share_tiles_or_not(
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @BOTH
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("shape", [(3, 64, 112, 9, 6), (2, 32, 16, 12, 12)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 64, 112, 9, 6), (1, 32, 48, 8, 8)], ids=str)
 def test_a_kernel_turned_by_every_thread_is_the_one_turned_beforehand(
     shape, stride: int, numbers: torch.dtype, threads: int, numbers_at_once: int, plans, monkeypatch
 ):
@@ -159,8 +159,7 @@ def test_a_kernel_turned_by_every_thread_is_the_one_turned_beforehand(
         found.append(passes(*given, stride, ours=True))
         windows = SameConv(shape[1], filters, stride=stride).windows(given[0])
         plan = plans(given[0].shape, numbers, filters, windows, threads)
-        tiles = winograd.tiles(windows, shape[0], numbers)
-        assert plan.forward.fresh == (tiles <= few)
+        assert plan.forward.fresh == bool(few)
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 

@@ -7,12 +7,12 @@ from toynet.runs.recipe import Recipe
 from toynet.runs.setups import Trial
 from toynet.speed.records import MicroBatch
 from toynet.training.choice import race
+from toynet.training.precision import BF16_FLAGS
 from toynet.training.setup import stated
 from toynet.training.spec import TrainSpec
 
 _SMALLEST, _HALVINGS = 32, 3
 _WORTHWHILE = 1.05
-_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def micro_batches(recipe: Recipe, card: DataCard) -> tuple[MicroBatch, ...]:
@@ -57,6 +57,6 @@ def _on_micro_batches(found: tuple[MicroBatch, ...]) -> str | None:
 
 
 def _on_bf16(flags: list[str]) -> str | None:
-    if _BF16_FLAGS & set(flags):
+    if BF16_FLAGS & set(flags):
         return None
     return "this processor has no bf16 instructions: bf16 would be emulated, slowly"

@@ -16,7 +16,7 @@ Precision = Literal["bf16", "fp32"]
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp32": torch.float32}
 """What maps hold."""
 
-_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 """As Linux names instructions for bf16 on x86-64 and on ARM."""
 
 _SIDE, _ROUNDS, _HOPELESS = 192, 5, 3.0
@@ -57,7 +57,7 @@ def coarse(device_type: str) -> torch.dtype:
 
     Known by the processor's own word, so that a run on it always takes the same.
     """
-    return DTYPES["bf16" if device_type != "cpu" or _BF16_FLAGS & flags() else "fp32"]
+    return DTYPES["bf16" if device_type != "cpu" or BF16_FLAGS & flags() else "fp32"]
 
 
 def _product_s(numbers: torch.dtype) -> float:
