@@ -69,6 +69,16 @@ def test_files_are_not_overwritten_unless_asked(run, here):
     assert sorted(entry.name for entry in here.iterdir()) == ["tiny.safetensors", "tiny.safetensors.md"]
 
 
+def test_overwriting_removes_what_was_the_old_exports_and_nothing_else(run, here):
+    toynet.export(run, "onnx", int8=True)
+    toynet.export(run, "keras", preprocessing="beside")
+    toynet.export(run, "keras", force=True)
+    left = {entry.name for entry in here.iterdir()}
+    assert left == {"tiny.onnx", "tiny.onnx.md", "tiny.int8.onnx", "tiny.keras", "tiny.keras.md"}
+    toynet.export(run, "onnx", force=True)
+    assert {entry.name for entry in here.iterdir()} == left - {"tiny.int8.onnx"}
+
+
 def test_a_model_that_answers_differently_is_refused_and_removed(run, here, origin, monkeypatch):
     with pytest.raises(ToyNetError, match=r"differ from the original's by 0\.00[12]\d*, more than 0\.001"):
         parity.check(origin, lambda images: origin.logits(images) + np.float32(2e-3), limit=1e-3)

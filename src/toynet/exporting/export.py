@@ -72,6 +72,7 @@ def write_export(
     table = Path(f"{target}.preprocessing.json") if beside else None
     card = Path(f"{target}.md")
     files = [file for file in (target, quantised, table, card) if file]
+    stale = _companions(target, format) - set(files) if target.exists() else set()
     for file in files:
         if file.exists() and not force:
             raise UsageError(f"{file} exists; choose another -o, or overwrite it by --force")
@@ -112,14 +113,20 @@ def write_export(
         if table:
             write_json(room / table.name, steps.table(origin))
         write_atomic(room / card.name, write_card(origin, export, target.name))
-        for stale in {target.with_suffix(".int8.onnx"), Path(f"{target}.preprocessing.json")} - set(files):
-            if target.exists() and format != "torch":
-                stale.unlink(missing_ok=True)  # of the export that is overwritten
         # The model last: with it, the export is there.
         for file in reversed(files):
             os.replace(room / file.name, file)
+    for file in stale:
+        file.unlink(missing_ok=True)
     sync_folder(target.absolute().parent)
     return export
+
+
+def _companions(target: Path, format: Format) -> set[Path]:
+    """What an export of this format may have left beside `target`."""
+    quantised = {target.with_suffix(".int8.onnx")} if format == "onnx" else set()
+    table = {Path(f"{target}.preprocessing.json")} if format != "torch" else set()
+    return quantised | table
 
 
 @contextmanager
