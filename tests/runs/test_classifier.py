@@ -1,6 +1,7 @@
 """A run's model back from the disk, asked about arrays, Pillow images, files and streams."""
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def classifier(run: RunFolder) -> Classifier:
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     return glyphs(400).test.images
+
+
+def test_the_best_weights_have_a_temperature_only_where_they_are_the_last(
+    run: RunFolder, tmp_path: Path
+) -> None:
+    assert load_classifier(run, "best").temperature == load_classifier(run).temperature
+    earlier = RunFolder(tmp_path / "one")
+    shutil.copytree(run.path, earlier.path)
+    sealed = json.loads((run.path / "result.json").read_text())
+    (earlier.path / "result.json").write_text(json.dumps(sealed | {"epochs": 2}))
+    assert load_classifier(earlier, "best").temperature is None
+    assert load_classifier(earlier).temperature is not None
 
 
 def test_its_probabilities_are_those_of_the_runs_own_predictions(run, classifier, images) -> None:

@@ -33,8 +33,8 @@ def export(
     The file's logits are compared with the original's on validation images before it gets its name; it goes
     to `output`, else to the run's name in the working folder. `preprocessing`: `inside` the model (the
     default) or `beside` it as JSON. `int8` adds a quantised ONNX model, scored and timed. `temperature`
-    divides the logits before the softmax, by default as the run's validation images want it. Raises
-    `ToyNetError` and its kinds.
+    divides the logits before the softmax, by default as the run's validation images want it; without
+    scores of the chosen checkpoint on them it is 1. Raises `ToyNetError` and its kinds.
     """
     keep_freed_memory()
     if format not in SUFFIXES:
@@ -45,8 +45,15 @@ def export(
     folder = open_run(run, root=root).folder
     target = target_of(None if output is None else Path(output), folder.name, format)
     reporter = reporter or Silent()
-    temperature = temperature or temperature_of(folder) or 1.0
-    origin = open_origin(folder, which=which, temperature=temperature, data_root=data_root, reporter=reporter)
+    fitted = temperature_of(folder, which) if temperature is None else None
+    origin = open_origin(
+        folder,
+        which=which,
+        temperature=temperature or fitted or 1.0,
+        calibrated=fitted is not None,
+        data_root=data_root,
+        reporter=reporter,
+    )
     return write_export(
         origin,
         target,

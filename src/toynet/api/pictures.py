@@ -78,7 +78,7 @@ def predict(
     pictures = find_pictures(named, reporter, without=drawn)
     classifier = load(run, which=which, root=root)
     if classifier.temperature is None:
-        reporter.note("probabilities are not calibrated: the run has no scores on validation images")
+        reporter.note("probabilities are not calibrated: this checkpoint has no scores on validation images")
     if drawn is not None:
         try:
             drawn.mkdir(parents=True, exist_ok=True)

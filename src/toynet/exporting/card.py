@@ -32,7 +32,7 @@ def write_card(origin: Origin, export: Export, file: str) -> str:
         "",
         f"`images`: {steps.in_words(origin) if export.preprocessing != 'inside' else _raw(origin)}.",
         f"`probabilities` are a softmax of the logits over a temperature of {origin.temperature:g}"
-        + (" (not calibrated)." if origin.temperature == 1 else ", fitted on validation images."),
+        + (", fitted on validation images." if origin.calibrated else " (not calibrated)."),
         "",
         "## Classes",
         "",

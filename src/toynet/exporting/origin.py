@@ -49,6 +49,9 @@ class Origin:
     which: trained.Which
     model: nn.Module
     temperature: float
+    calibrated: bool
+    """Whether the temperature was fitted to validation images."""
+
     probe: Probe
 
     @property
@@ -71,6 +74,7 @@ def open_origin(
     *,
     which: trained.Which,
     temperature: float,
+    calibrated: bool = False,
     data_root: Path | None,
     reporter: Reporter,
 ) -> Origin:
@@ -85,7 +89,7 @@ def open_origin(
     recipe, card = folder.recipe(), folder.card()
     model = trained.load_plain(folder, which)
     probe = _probe(folder, recipe, data_root, reporter)
-    return Origin(folder.name, recipe, card, result, which, model.eval(), temperature, probe)
+    return Origin(folder.name, recipe, card, result, which, model.eval(), temperature, calibrated, probe)
 
 
 def _probe(folder: RunFolder, recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Probe:

@@ -127,13 +127,19 @@ def load_classifier(folder: RunFolder, which: trained.Which = "last") -> Classif
         image_shape=card.image_shape,
         standardise=subject.standardiser(card, device),
         model=model,
-        temperature=temperature_of(folder),
+        temperature=temperature_of(folder, which),
         logits=lambda pixels: ask(model, pixels),
     )
 
 
-def temperature_of(folder: RunFolder) -> float | None:
-    """Fitted to the run's validation images; none where nothing validated or the logits are not finite."""
+def temperature_of(folder: RunFolder, which: trained.Which = "last") -> float | None:
+    """Fitted to the run's validation images; none where nothing validated or the logits are not finite.
+
+    The run's logits are those of its last weights: of its best ones only where these are the same.
+    """
+    result = folder.result()
+    if which == "best" and (result is None or result.best_epoch != result.epochs):
+        return None
     if not (folder.path / "predictions.npz").exists():
         return None
     arrays = folder.predictions()
