@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import toynet
 from toynet.core.errors import Diverged, ToyNetError, UsageError
+from toynet.core.locks import folder_lock
 from toynet.runs.execute import fresh_name
 from toynet.runs.folder import RunFolder, check_name
 from toynet.runs.reads import count_test_reads
@@ -216,6 +217,15 @@ def test_resume_prefers_the_run_that_was_begun_with_what_is_asked_for(tmp_path: 
         toynet.train("quick", seed=5, **again)
     assert toynet.train("quick", seed=3, **again).name == "r3"
     assert toynet.train("quick", **again).name == "r4"
+
+
+def test_resume_prefers_a_run_that_nobody_trains(tmp_path: Path):
+    for name in ("stopped", "running"):
+        train(tmp_path, name)
+        (tmp_path / name / "result.json").unlink()
+    os.utime(tmp_path / "stopped" / "recipe.toml", (1, 1))
+    with folder_lock(tmp_path / "running"):
+        assert toynet.train("quick", root=tmp_path, resume=True, overrides=TINY).name == "stopped"
 
 
 @pytest.mark.parametrize("changes", [{"data.size": 8}, {"train.small": {"side_px": 8}}])

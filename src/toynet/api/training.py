@@ -7,6 +7,7 @@ from typing import Any
 from toynet.api.run import Run
 from toynet.core import places
 from toynet.core.errors import ToyNetError, UsageError
+from toynet.core.locks import is_held
 from toynet.core.reporter import Reporter, Silent
 from toynet.runs import execute, resuming
 from toynet.runs import weights as first_weights
@@ -138,10 +139,11 @@ def _is_unfinished(folder: RunFolder, recipe: str) -> bool:
 
 
 def _newest_unfinished(recipe: str, wanted: Recipe, root: Path, asked: Mapping[str, Any]) -> RunFolder:
-    """Of those that were begun with what is asked for now, or, where there is none, of all."""
+    """Of those that nobody trains now and that were begun with what is asked for, as far as there are any."""
     folders = [RunFolder(file.parent) for file in root.glob("[!.]*/recipe.toml")]
     mine = [folder for folder in folders if _is_unfinished(folder, wanted.name)]
     if not mine:
         raise UsageError(f"there is no unfinished run of {wanted.name} in {root}; start one without --resume")
+    mine = [folder for folder in mine if not is_held(folder.path)] or mine
     same = [folder for folder in mine if not resuming.changes(folder, recipe, wanted, asked)]
     return max(same or mine, key=lambda folder: (folder.path / "recipe.toml").stat().st_mtime)
