@@ -22,7 +22,7 @@ def check_ledger(runs: Path) -> None:
     read_json_lines(runs / _LEDGER)
 
 
-def count_test_reads(runs: Path, digest: str) -> int:
-    """How often the test images with this `digest` have been read."""
-    lines = read_json_lines(runs / _LEDGER)
-    return sum(isinstance(line, dict) and line.get("digest") == digest for line in lines)
+def count_test_reads(runs: Path, digest: str, *, but_for: str | None = None) -> int:
+    """How often the test images with this `digest` have been read, but for reads by the verb `but_for`."""
+    lines = (line for line in read_json_lines(runs / _LEDGER) if isinstance(line, dict))
+    return sum(line.get("digest") == digest and line.get("verb") != but_for for line in lines)

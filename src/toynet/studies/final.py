@@ -139,5 +139,8 @@ def _with_test_read(
         *(path.resolve() for path in root.glob("*/runs")),
     }
     count = sum(reads.count_test_reads(ledger, plan.test_digest) for ledger in every)
+    # The runs of a claim read when it was made, which the folder of studies has as one line.
+    claims = root.glob("*/final-*/runs")
+    count += sum(reads.count_test_reads(ledger, plan.test_digest, but_for="train") for ledger in claims)
     tuning = {name: effort for name, effort in before.tuning.items() if name == plan.arms[1].name}
     return plan.model_copy(update={"test_reads": count, "tuning": tuning})
