@@ -1,6 +1,7 @@
 """Names are compared with what is there; statuses are those of the disk."""
 
 import json
+import shutil
 from pathlib import Path
 
 import invented
@@ -108,6 +109,11 @@ def test_a_study_in_progress_shows_what_is_done_at_work_and_planned(place: Listi
     assert statuses.count("finished") == 7
     shift = next(arm for arm in found.table if arm.name == "shift")
     assert shift.cells[3].status == "running"
+    shutil.copytree(journal.parent, journal.parent / "final-shift")
+    with folder_lock(journal.parent / "final-shift" / "runs" / "shift-s3"):
+        claim = studies.detail("augmentations~final-shift")
+    cell = next(arm for arm in claim.table if arm.name == "shift").cells[3]
+    assert (cell.status, cell.run) == ("running", None), "runs of claims have no page of their own"
     assert shift.cells[3].epochs == 16
 
 

@@ -102,7 +102,8 @@ class Studies:
     def _cell(self, name: str, folder: StudyFolder, account: Account, arm: str, seed: int) -> Cell:
         entry, run = account.entries.get((arm, seed)), folder.run(arm, seed)
         epochs = account.plan.arm(arm).recipe.train.epochs
-        key = within(name, run.path.name) if "~" not in name and run.path.exists() else None
+        begun = run.path.exists()
+        key = within(name, run.path.name) if begun and "~" not in name else None
         if entry is not None:
             score = story.score(account, entry)
             return Cell(
@@ -113,13 +114,13 @@ class Studies:
                 planned_epochs=epochs,
                 run=key,
             )
-        if key is None:
+        if not begun:
             return Cell(seed=seed, status="planned", planned_epochs=epochs)
-        begun = self.runs.summary(key, run)
-        score = None if begun.val_accuracy is None else 100 * begun.val_accuracy
-        status = _STATUS.get(begun.status, "failed")
+        summary = self.runs.summary(key or run.name, run)
+        score = None if summary.val_accuracy is None else 100 * summary.val_accuracy
+        status = _STATUS.get(summary.status, "failed")
         return Cell(
-            seed=seed, status=status, score=score, epochs=begun.epochs, planned_epochs=epochs, run=key
+            seed=seed, status=status, score=score, epochs=summary.epochs, planned_epochs=epochs, run=key
         )
 
 
