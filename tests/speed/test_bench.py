@@ -189,6 +189,7 @@ def test_no_data_set_is_needed(name: str, shape: tuple, classes: int):
     card = images.card(spec, None, Silent())
     assert (card.image_shape, len(card.classes)) == (shape, classes)
     assert images.card(spec.model_copy(update={"size": 24}), None, Silent()).image_shape == (24, 24, 3)
+    assert images.card(spec.model_copy(update={"channels": 1}), None, Silent()).image_shape == (32, 32, 1)
 
 
 def test_the_users_own_images_give_their_shape(tmp_path: Path):

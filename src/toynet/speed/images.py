@@ -30,7 +30,7 @@ def card(spec: DataSpec, data_root: Path | None, reporter: Reporter) -> DataCard
         classes, shape = len(dataset.classes), dataset.image_shape
     else:
         side = spec.size or _SIDE
-        shape = side, side, _CHANNELS
+        shape = side, side, _CHANNELS if spec.channels == "auto" else spec.channels
     return DataCard(
         name=spec.name,
         classes=tuple(str(number) for number in range(classes)),
