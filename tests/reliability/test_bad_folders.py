@@ -93,6 +93,25 @@ def test_an_override_that_differs_can_be_allowed(half: Path):
     assert not run.result.exact
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "back"),
+    [
+        ("schedule.plateau", True, "none"),
+        ("train.small", {"side_px": 24}, "none"),
+        ("train.freeze", {"stem": 0.5}, {}),
+    ],
+)
+def test_whole_tables_can_come_and_go(half: Path, key: str, value: object, back: object):
+    for wanted in (value, back):
+        run = resume(half, overrides={key: wanted}, allow_inexact=True)
+        section, name = key.split(".")
+        found = getattr(getattr(run.folder.recipe(), section), name)
+        assert bool(found) == (wanted is value)
+        (half / "result.json").unlink()
+    told = [json.loads(line)["reasons"] for line in (half / "inexact.jsonl").read_text().splitlines()]
+    assert [reasons[0].partition(" is ")[0] for reasons in told] == [key, key]
+
+
 def test_a_change_that_the_weights_do_not_fit_leaves_all_as_it_was(half: Path):
     before = (half / "recipe.toml").read_text()
     with pytest.raises(CheckpointError, match=r"model: .* in the checkpoint"):

@@ -18,7 +18,7 @@ from toynet.reporting import evidence, readings, reproduction, story, words
 from toynet.reporting.study_page import study_page
 from toynet.reporting.templating import Page
 from toynet.stats.records import Caution
-from toynet.studies import gather
+from toynet.studies import design, gather
 from toynet.studies.analysis import Withheld
 from toynet.studies.folder import Account
 from toynet.studies.spec import StudySpec
@@ -285,6 +285,14 @@ def test_the_study_file_on_the_page_is_the_study():
         invented.spec("z", set={"data.name": "glyphs:2000", "train.epochs": 4}),
     ):
         assert StudySpec.from_table(wanted.name, tomllib.loads(reproduction.study_file(wanted))) == wanted
+
+
+def test_a_setting_that_is_taken_away_has_a_word_in_the_study_file():
+    wanted = invented.spec(
+        "n", set={"train.micro_batch": None}, factors={"train.small": [None, {"side_px": 24}]}, variant={}
+    )
+    read = StudySpec.from_table("n", tomllib.loads(reproduction.study_file(wanted)))
+    assert [arm.recipe for arm in design.arms(read)] == [arm.recipe for arm in design.arms(wanted)]
 
 
 def test_ten_arms_and_twenty_seeds_take_less_than_ten_seconds_of_processor(place: Path):

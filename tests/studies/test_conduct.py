@@ -123,6 +123,21 @@ def test_a_lost_journal_is_rebuilt_from_sealed_runs(finished: StudyFolder, tmp_p
     assert {path: path.stat().st_mtime_ns for path in sealed} == sealed, "nothing was trained again"
 
 
+def test_a_study_of_a_relative_path_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    labels = np.arange(60) % 3
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "own.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    folder = StudyFolder(tmp_path / "tiny")
+    wanted = spec(set={**TINY["set"], "data.name": "npz:own.npz"})
+    monkeypatch.chdir(tmp_path)
+    conduct(wanted, folder.path, jobs=2)
+    before = scores(folder)
+    folder.ledger.path.write_text(folder.ledger.path.read_text().splitlines(keepends=True)[0])
+    (folder.runs / "flip-s1" / "result.json").unlink()  # as if it had been killed at the end
+    conduct(wanted, folder.path, jobs=2, resume=True)
+    assert scores(folder) == before
+
+
 def test_lost_runs_are_not_made_again_where_the_journal_has_them(finished: StudyFolder, tmp_path: Path):
     copy = StudyFolder(tmp_path / "tiny")
     shutil.copytree(finished.path, copy.path)
@@ -275,6 +290,15 @@ def test_a_final_claim_takes_fresh_seeds_and_reads_test_once(finished: StudyFold
     assert again.findings == found.findings
     assert StudyFolder.open("tiny/final-flip", root).account().findings == found.findings
     assert study.account().entries.keys() == finished.account().entries.keys()
+
+
+def test_looks_at_the_test_images_of_another_claims_runs_count(finished: StudyFolder, tmp_path: Path):
+    study = StudyFolder(tmp_path / "studies" / "tiny")
+    shutil.copytree(finished.path, study.path)
+    runs = study.path / "final-other" / "runs"
+    for verb in ("train", "evaluate"):
+        reads.log_test_read(runs, digest=study.plans()[-1].test_digest, run="flip-s2", verb=verb)
+    assert final(study, "flip", seeds=2, jobs=2).plan.test_reads == 2, "the look by hand, and this claim"
 
 
 def test_a_claim_that_is_begun_again_stays_as_it_was(finished: StudyFolder, tmp_path: Path):

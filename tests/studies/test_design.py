@@ -46,7 +46,14 @@ def test_an_identical_arm_changes_nothing():
 def test_tables_that_appear_are_told():
     control, shrunk = arms(variant={"shrunk": {"train.small": {"side_px": 24, "until": 0.5}}})
     assert control.recipe.train.small is None
-    assert {change.key: change.after for change in shrunk.changes}["train.small.side_px"] == 24
+    assert [str(change) for change in shrunk.changes] == [
+        "train.small: none -> {side_px = 24, by = resize, until = 0.5}"
+    ]
+    assert shrunk.factors == ("train.small",), "one thing, to which an effect can be put down"
+    _, later = arms(
+        set={"train.small": {"side_px": 24, "until": 0.5}}, variant={"later": {"train.small.until": 0.7}}
+    )
+    assert [str(change) for change in later.changes] == ["train.small.until: 0.5 -> 0.7"]
 
 
 def test_combinations_of_factors_are_arms():

@@ -47,6 +47,21 @@ def test_runs_that_differ_in_the_seed_are_one_arm(runs: Path):
     assert contrast.seeds == 3
 
 
+def test_images_that_are_left_out_are_no_samples(runs: Path, tmp_path: Path):
+    shutil.copytree(runs / "base-s0", tmp_path / "base-s0")
+    changes = TINY | {"train.skip_easy": {"share": 0.5, "after": 0.5}}
+    run = toynet.train("quick", name="fewer-s0", seed=0, overrides=changes, root=tmp_path)
+    found = gather(folders(tmp_path, "base-s0", "fewer-s0"))
+    every = run.folder.card().train_images
+    assert {name: size.samples for name, size in found.plan.sizes.items()} == {
+        "base-s0": 2 * every,
+        "fewer-s0": every + round(every / 2),
+    }
+    lines = run.folder.metrics()
+    seconds = every / lines[0].images_per_s + round(every / 2) / lines[1].images_per_s
+    assert run.result.images_per_s == pytest.approx((every + round(every / 2)) / seconds)
+
+
 def test_only_shared_seeds_are_compared(runs: Path):
     found = gather(folders(runs, "base-s0", "base-s1", "base-s7", "flip-s7", "flip-s0"))
     assert found.findings.contrast("flip-s7").seeds == 2

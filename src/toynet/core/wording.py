@@ -19,4 +19,6 @@ def setting(value: object) -> str:
     """A recipe's value as TOML writes it, `none` where there is none."""
     if value is None:
         return "none"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {setting(inner)}" for key, inner in value.items()) + "}"
     return str(value).lower() if isinstance(value, bool) else str(value)

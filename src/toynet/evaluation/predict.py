@@ -38,9 +38,9 @@ def logits(
     """The model's logits (N, K) float32 for `images` (N, H, W, C) uint8, on the host.
 
     `mean` and `std` (C,) are those of the training images on the 0..255 scale. `autocast` is the dtype of
-    the matrix products, or a function that returns a context to run under; none computes in the dtype of
-    the weights. The model must already be on `device`. Raises `DataError` when there are no images or
-    they are not uint8 (N, H, W, C).
+    the matrix products, or a function that returns a context to run under; with None, products are
+    computed in the weights' dtype. The model must already be on `device`. Raises `DataError` when there are
+    no images or they are not uint8 (N, H, W, C).
     """
     if images.ndim != 4 or images.dtype != np.uint8 or not len(images):
         raise DataError(

@@ -2,6 +2,7 @@
 
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import tomli_w
@@ -20,17 +21,29 @@ def study_file(spec: StudySpec) -> str:
         if value != usual:
             table[key] = list(value) if isinstance(value, tuple) else value
     if spec.everywhere:
-        table["set"] = spec.everywhere
+        table["set"] = _written(spec.everywhere)
     if spec.variants:
         table["variant"] = {
-            one.name: {**one.model_dump(include={"recipe", "note"}, exclude_defaults=True), **one.changes}
+            one.name: {
+                **one.model_dump(include={"recipe", "note"}, exclude_defaults=True),
+                **_written(one.changes),
+            }
             for one in spec.variants
         }
     if spec.factors:
-        table["factors"] = {key: list(values) for key, values in spec.factors.items()}
+        table["factors"] = _written(spec.factors)
     if spec.generated:
         table["generated"] = {key: list(parts) for key, parts in spec.generated.items()}
     return tomli_w.dumps(table)
+
+
+def _written(value: Any) -> Any:
+    """A setting as TOML can have it, which has no null."""
+    if isinstance(value, Mapping):
+        return {key: _written(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(inner) for inner in value]
+    return "none" if value is None else value
 
 
 def command(account: Account) -> str:

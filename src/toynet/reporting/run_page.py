@@ -105,7 +105,8 @@ def _facts(run: RunFolder, result: RunResult | None) -> tuple[tuple[str, str], .
         ),
     ]
     if result is not None:
-        flops = 6.0 * result.macs * card.train_images * result.epochs
+        images = sum(recipe.train.images_in(epoch, card.train_images) for epoch in range(result.epochs))
+        flops = 6.0 * result.macs * images
         size = (
             f"{words.magnitude(result.parameters)} parameters, {words.magnitude(result.macs)} MACs an image"
         )

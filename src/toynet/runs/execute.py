@@ -17,7 +17,6 @@ from toynet.core.locks import folder_lock
 from toynet.core.memory import keep_freed_memory
 from toynet.core.records import EpochRecord, RunResult, Status
 from toynet.core.reporter import Reporter
-from toynet.data import sources
 from toynet.models.cost import cost
 from toynet.runs import ranks as crew
 from toynet.runs import reads, resuming, scoring, setups, subject, weights
@@ -56,7 +55,7 @@ def start(
     check_free(path)
     reads.check_ledger(path.parent)
     crew.check(ranks, recipe)
-    recipe = weights.pin(recipe.with_changes({"data.name": sources.absolute(recipe.data.name)}))
+    recipe = subject.pin(recipe)
     about = about or subject.read(recipe, data_root, reporter)
     model = subject.build_model(recipe, about.card)
     freezing.check(model, recipe.train.freeze)
@@ -221,7 +220,8 @@ def _result(attempt: _Attempt, status: Status, reason: str | None, scores: scori
     folder, recipe, about, learner = attempt.folder, attempt.recipe, attempt.about, attempt.learner
     lines = folder.metrics()
     size = cost(learner.model, about.card.image_shape)
-    seconds = sum(about.card.train_images / line.images_per_s for line in lines)
+    images = [recipe.train.images_in(line.epoch - 1, about.card.train_images) for line in lines]
+    seconds = sum(count / line.images_per_s for count, line in zip(images, lines, strict=True))
     return RunResult(
         status=status,
         identity=recipe.identity(about.card.digest),
@@ -240,7 +240,7 @@ def _result(attempt: _Attempt, status: Status, reason: str | None, scores: scori
         test_accuracy=scores.test.accuracy if scores.test else None,
         test_loss=scores.test.loss if scores.test else None,
         train_s=learner.state.elapsed_s,
-        images_per_s=about.card.train_images * len(lines) / seconds if lines else 0.0,
+        images_per_s=sum(images) / seconds if lines else 0.0,
         parameters=size.parameters,
         trainable_parameters=size.trainable,
         macs=size.macs,

@@ -13,17 +13,20 @@ from toynet.core.environment import describe
 from toynet.core.errors import ToyNetError, UsageError
 from toynet.core.records import EpochRecord
 from toynet.core.reporter import Reporter
+from toynet.core.wording import setting
 from toynet.data import sources
+from toynet.runs.differences import Differences, differing, value_of
 from toynet.runs.folder import RunFolder
 from toynet.runs.recipe import Recipe
 from toynet.training import checkpoints
 from toynet.training.distributed import Ranks
 from toynet.training.learner import Learner
+from toynet.training.setup import CHOICES
 
-Changes = Mapping[str, tuple[Any, Any]]
-"""By dotted key: what the run was begun with, and what is asked for now."""
+Changes = Differences
+"""What the run was begun with, and what is asked for now."""
 
-_SETUP = "train.precision", "train.kernels", "train.memory_format", "train.threads"
+_SETUP = *(f"train.{key}" for key in CHOICES), "train.threads"
 _OPEN = "auto", None
 
 
@@ -32,14 +35,11 @@ def changes(folder: RunFolder, recipe: str, wanted: Recipe, asked: Mapping[str, 
 
     wanted: that file with `asked`. Settings that a run was begun with by override need not be given again.
     """
-    before, now = folder.recipe().settings(), wanted.settings()
-    now["data.name"] = sources.absolute(now["data.name"])
-    for key in _SETUP:
-        if now[key] in _OPEN:
-            now[key] = before[key]
-    keys = {k for k in before.keys() | now.keys() if any(f"{k}.".startswith(f"{a}.") for a in asked)}
-    keys |= _edited(folder.base(), recipe, before)
-    return {k: (before.get(k), now.get(k)) for k in sorted(keys) if before.get(k) != now.get(k)}
+    begun = folder.recipe()
+    found = differing(begun, wanted)
+    edited = _edited(folder.base(), recipe, begun)
+    meant = (key for key in found if key in edited or any(_meet(key, one) for one in asked))
+    return {key: found[key] for key in sorted(meant) if not _is_kept(key, *found[key])}
 
 
 def refuse(name: str, found: Changes) -> None:
@@ -57,7 +57,7 @@ def values(found: Changes) -> dict[str, Any]:
 
 
 def told(found: Changes) -> list[str]:
-    return [f"{key} is {now}, was {before}" for key, (before, now) in found.items()]
+    return [f"{key} is {setting(now)}, was {setting(before)}" for key, (before, now) in found.items()]
 
 
 def other_machine(folder: RunFolder, ranks: Ranks) -> list[str]:
@@ -114,14 +114,23 @@ def _had_checkpoint(records: list[EpochRecord], recipe: Recipe) -> bool:
     return any(line.epoch % every == 0 or line.val_accuracy is not None for line in records[:-1])
 
 
-def _edited(base: Recipe | None, recipe: str, stored: Mapping[str, Any]) -> set[str]:
+def _edited(base: Recipe | None, recipe: str, begun: Recipe) -> set[str]:
     """The settings that the recipe's file changed since the run began, where the run has them from there."""
     if base is None:
         return set()
-    then, now = base.settings(), Recipe.load(recipe).settings()
-    changed = {key for key in then.keys() | now.keys() if then.get(key) != now.get(key)} - {"name"}
-    return {key for key in changed if then.get(key) in (stored.get(key), *_OPEN)}
+    changed = differing(base, Recipe.load(recipe))
+    return {key for key, (then, _) in changed.items() if then in (value_of(begun, key), *_OPEN)} - {"name"}
+
+
+def _meet(key: str, other: str) -> bool:
+    """Whether one of two dotted keys is the other or holds it."""
+    return f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}.")
+
+
+def _is_kept(key: str, before: Any, now: Any) -> bool:
+    """Whether what is asked for leaves the run as it was: a set-up that is left open, the same images."""
+    return (key in _SETUP and now in _OPEN) or (key == "data.name" and sources.absolute(now) == before)
 
 
 def _shown(found: Changes, side: int) -> str:
-    return ", ".join(f"{key} = {pair[side]}" for key, pair in list(found.items())[:5])
+    return ", ".join(f"{key} = {setting(pair[side])}" for key, pair in list(found.items())[:5])

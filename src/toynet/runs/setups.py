@@ -99,9 +99,9 @@ def with_setup(recipe: Recipe, setup: Setup) -> Recipe:
 def choose(recipe: Recipe, card: DataCard, reporter: Reporter) -> Choice:
     """The set-up for `recipe`: what it asks for, and for the rest what is fastest.
 
-    That is what `bench` chose on this machine, if it fits; else the fastest of fp32, bf16 where the device
-    has it, and that, or else fp32, with compiled kernels; on the threads asked for, those `bench` found best,
-    or torch's own. The times are kept.
+    That is what `bench` chose on this machine, if it fits. Otherwise up to three are timed: fp32; bf16, if it
+    looks fast here; and compiled kernels in the coarser of these two. They run on the threads asked for,
+    those that `bench` found best, or torch's own. The times are kept.
     A GPU's compiled kernels take a quarter of a minute to come, which many a run is too short for: they wait
     for `bench` or for a recipe that asks.
     """

@@ -43,6 +43,14 @@ class Subject:
     card: DataCard
 
 
+def pin(recipe: Recipe) -> Recipe:
+    """The recipe independent of the working folder: paths are absolute, a file of weights is told by content.
+
+    Raises as `weights.pin`.
+    """
+    return weights.pin(recipe.with_changes({"data.name": sources.absolute(recipe.data.name)}))
+
+
 def read(recipe: Recipe, data_root: Path | None, reporter: Reporter) -> Subject:
     """Load the images of `recipe` and set validation apart; statistics come from the training part only."""
     dataset = sources.load(recipe.data, data_root, reporter)

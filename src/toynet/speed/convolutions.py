@@ -20,8 +20,8 @@ _FEWEST, _MOST = 2, 5
 def convolution_rate(recipe: Recipe, card: DataCard, seconds: float) -> float:
     """GFLOP/s of all convolutions, forward and backward, each on the maps it meets in a training step.
 
-    Counted is what is wanted: the first layer needs no gradient by its images, a frozen one none by weight.
-    Winograd's filtering does with less.
+    Only gradients that training needs are counted: none for the first layer's input, none for frozen weights.
+    FLOPs are those of direct convolution, although Winograd's filtering needs fewer.
     """
     setup, where = stated(recipe.train), device()
     model = subject.build_model(recipe, card).to(where)

@@ -11,7 +11,7 @@ from toynet.runs.setups import Trial, asked_threads, memory_file, memory_key, op
 from toynet.speed.records import Chosen
 from toynet.training.choice import Timing, explain, fastest, time_setups
 from toynet.training.remembered import recall, remember
-from toynet.training.setup import Setup
+from toynet.training.setup import CHOICES, Setup
 from toynet.training.spec import TrainSpec
 
 
@@ -63,4 +63,4 @@ def _remember(recipe: Recipe, card: DataCard, best: Setup, timings: tuple[Timing
 
 
 def _leaves_all_open(spec: TrainSpec) -> bool:
-    return (spec.precision, spec.kernels, spec.memory_format) == ("auto", "auto", "auto")
+    return all(getattr(spec, key) == "auto" for key in CHOICES)

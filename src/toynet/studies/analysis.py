@@ -39,7 +39,8 @@ class Findings(Record):
     comparisons: tuple[Comparison, ...]
     withheld: tuple[Withheld, ...]
     unseen: Comparison | None
-    """Final claims: the same without the test images that are in train too; none where none or all are."""
+    """Final claims: the same comparison without test images that are in train too. None where there are no
+    such images, or where all are."""
 
     factorial: Factorial | None
     capped: tuple[str, ...]

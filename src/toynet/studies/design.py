@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from toynet.core.errors import UsageError
 from toynet.core.records import Record
 from toynet.core.wording import setting
+from toynet.runs.differences import differing
 from toynet.runs.recipe import Recipe
 from toynet.stats import factorial
 from toynet.studies.spec import CONTROL, Cost, StudySpec
+from toynet.training.setup import CHOICES
 
-_SETUP = ("train.precision", "train.kernels", "train.memory_format")
+_SETUP = tuple(f"train.{key}" for key in CHOICES)
 _NO_FACTOR = ("name", "train.seed", "train.threads", *_SETUP)
 """Keys that a comparison does not count: the seeds are the replicates, and all arms share a set-up, but for
 what an arm states itself."""
@@ -34,7 +36,7 @@ class Change(Record):
 
 
 class Size(Record):
-    """What a run of an arm costs. samples: training images seen; macs: for one image, forward."""
+    """What a run of an arm costs. samples: training images seen; macs: of an image in full size, forward."""
 
     epochs: int
     samples: int
@@ -85,17 +87,16 @@ def arms(spec: StudySpec) -> tuple[Arm, ...]:
 
 def differences(before: Recipe, after: Recipe, *, also: Sequence[str] = ()) -> tuple[Change, ...]:
     """The keys in which two recipes differ, but for the seed and how a step is carried out; `also` count."""
-    old, new = settings_that_count(before, also=also), settings_that_count(after, also=also)
     return tuple(
-        Change(key=key, before=old.get(key), after=new.get(key))
-        for key in (*old, *(key for key in new if key not in old))
-        if old.get(key) != new.get(key)
+        Change(key=key, before=old, after=new)
+        for key, (old, new) in differing(before, after).items()
+        if key in also or key not in _NO_FACTOR
     )
 
 
-def settings_that_count(recipe: Recipe, *, also: Sequence[str] = ()) -> dict[str, Any]:
-    """All but the seed and how a step is carried out; of these, those in `also`."""
-    return {key: value for key, value in recipe.settings().items() if key in also or key not in _NO_FACTOR}
+def settings_that_count(recipe: Recipe) -> dict[str, Any]:
+    """All but the seed and how a step is carried out."""
+    return {key: value for key, value in recipe.settings().items() if key not in _NO_FACTOR}
 
 
 def unfair(before: Size, after: Size) -> dict[Cost, tuple[int, int]]:

@@ -13,6 +13,7 @@ from toynet.studies.folder import Account
 from toynet.studies.ledger import Entry, Part, sealed
 from toynet.studies.plan import Plan
 from toynet.studies.spec import Cost, Metric, StudySpec, Variant
+from toynet.training.course import Course
 
 
 def gather(
@@ -137,7 +138,7 @@ def _size(run: RunFolder) -> Size:
     assert result is not None  # sealed() has read it
     return Size(
         epochs=result.planned_epochs,
-        samples=result.planned_epochs * run.card().train_images,
+        samples=Course.of(run.recipe().train, run.card().train_images).images,
         parameters=result.parameters,
         macs=result.macs,
     )

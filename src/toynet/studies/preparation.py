@@ -20,8 +20,8 @@ from toynet.studies.folder import StudyFolder
 from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
 from toynet.training import freezing
-
-_SETUP = ("precision", "kernels", "memory_format")
+from toynet.training.course import Course
+from toynet.training.setup import CHOICES
 
 
 class Prepared(NamedTuple):
@@ -41,6 +41,7 @@ def prepare(
 ) -> Prepared:
     """Read what the arms are about and freeze the plan. Raises `UsageError` or `DataError`."""
     about: dict[str, Subject] = {}
+    arms = tuple(_pinned(spec, arm) for arm in arms)
     for arm in arms:
         key = _data_key(arm.recipe)
         about[key] = about.get(key) or subject.read(arm.recipe, data_root, reporter)
@@ -61,6 +62,14 @@ def prepare(
     )
     # Through JSON once, so that it equals what is read back from the journal.
     return Prepared(Plan.model_validate_json(plan.model_dump_json()), images)
+
+
+def _pinned(spec: StudySpec, arm: Arm) -> Arm:
+    """With the recipe that its runs will have stored, whatever folder the study is resumed from."""
+    try:
+        return arm.model_copy(update={"recipe": subject.pin(arm.recipe)})
+    except UsageError as error:
+        raise UsageError(f"study {spec.name}, {arm.name}: {error}") from None
 
 
 def _check(spec: StudySpec, arm: Arm, images: Mapping[str, Subject]) -> None:
@@ -166,7 +175,7 @@ def _with_setups(arms: tuple[Arm, ...], card: DataCard, threads: int, reporter: 
     reporter.note(f"set-up: {setup}")
     chosen = []
     for arm in arms:
-        stated = {key: value for key in _SETUP if (value := getattr(arm.recipe.train, key)) != "auto"}
+        stated = {key: value for key in CHOICES if (value := getattr(arm.recipe.train, key)) != "auto"}
         if stated:
             own = setups.choose(arm.recipe.with_changes({"train.threads": threads}), card, Silent()).setup
             recipe = setups.with_setup(arm.recipe, own)
@@ -180,7 +189,7 @@ def _size(recipe: Recipe, card: DataCard) -> Size:
     found = cost(subject.build_model(recipe, card), card.image_shape)
     return Size(
         epochs=recipe.train.epochs,
-        samples=recipe.train.epochs * card.train_images,
+        samples=Course.of(recipe.train, card.train_images).images,
         parameters=found.parameters,
         macs=found.macs,
     )

@@ -46,6 +46,11 @@ def _around(arm: Arm, keys: Collection[str], tried: Collection[Settings]) -> int
     mine = settings_that_count(arm.recipe)
 
     def fixed(settings: Settings) -> Settings:
-        return {key: value for key, value in settings.items() if key in keys or not key.startswith(_TUNED)}
+        apart = tuple(f"{key}." for key in keys)
+        return {
+            key: value
+            for key, value in settings.items()
+            if f"{key}.".startswith(apart) or not key.startswith(_TUNED)
+        }
 
     return sum(fixed(other) == fixed(mine) and other != mine for other in tried)

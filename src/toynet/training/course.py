@@ -26,6 +26,11 @@ class Course:
         steps = sum(batches.batch_count(count, spec.batch_size) for count in counts)
         return cls(counts, steps, batches.batch_count(images, spec.batch_size))
 
+    @property
+    def images(self) -> int:
+        """Of all epochs together."""
+        return sum(self.counts)
+
     def progress(self, step: int) -> float:
         """The share of training that is done after `step` updates."""
         return step / self.steps

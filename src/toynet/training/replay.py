@@ -15,8 +15,8 @@ from torch import Tensor, nn
 class Replayed(nn.Module):
     """Calls `model` in training, and replays what was recorded where the images have the same shape again.
 
-    What does not come twice in a row, such as an epoch's last and smaller batch, is not recorded. A recording
-    writes its gradients to the same place every time; who adds up several needs memory for that.
+    Only a shape that comes twice in a row is recorded, so an epoch's last and smaller batch is not. A replay
+    overwrites the gradients of the one before: who adds up several must give `.grad` memory of its own.
     """
 
     def __init__(self, model: nn.Module) -> None:

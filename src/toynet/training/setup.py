@@ -17,6 +17,9 @@ from toynet.training.spec import TrainSpec
 Kernels = Literal["direct", "compiled"]
 MemoryFormat = Literal["channels_last", "contiguous"]
 
+CHOICES = "precision", "kernels", "memory_format"
+"""What a recipe may leave at auto in `[train]`."""
+
 _LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
@@ -53,23 +56,16 @@ class Setup(Record):
 
 def stated(spec: TrainSpec) -> Setup:
     """The set-up that a resolved `[train]` table states; on torch's own threads where it names no number."""
-    if "auto" in (spec.precision, spec.kernels, spec.memory_format):
+    values = {key: getattr(spec, key) for key in CHOICES}
+    if "auto" in values.values():
         raise ValueError("the recipe's set-up has not been resolved")
-    return Setup.model_validate(
-        {
-            "precision": spec.precision,
-            "kernels": spec.kernels,
-            "memory_format": spec.memory_format,
-            "threads": spec.threads or torch.get_num_threads(),
-        }
-    )
+    return Setup.model_validate({**values, "threads": spec.threads or torch.get_num_threads()})
 
 
 def fits(setup: Setup, spec: TrainSpec) -> bool:
     """Whether `setup` is what `spec` asks for, wherever that leaves nothing at auto."""
-    asked = spec.precision, spec.kernels, spec.memory_format, spec.threads or "auto"
-    given = setup.precision, setup.kernels, setup.memory_format, setup.threads
-    return all(wish in ("auto", value) for wish, value in zip(asked, given, strict=True))
+    kept = (getattr(spec, key) in ("auto", getattr(setup, key)) for key in CHOICES)
+    return all(kept) and spec.threads in (None, setup.threads)
 
 
 def candidates(
