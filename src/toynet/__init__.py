@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toynet import stats
     from toynet.api.benching import bench
+    from toynet.api.catalogue import architecture, architectures, recipes
     from toynet.api.copies import Copy, copies
     from toynet.api.data import DataInfo, info
     from toynet.api.diagnosis import diagnose
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from toynet.api.training import train
     from toynet.core.errors import ToyNetError
     from toynet.exporting.records import Export
+    from toynet.models.cost import ModelCost
     from toynet.runs.classifier import Classifier, Prediction
     from toynet.runs.recipe import Recipe
+    from toynet.serving.entry import serve
     from toynet.speed.records import BenchResult
     from toynet.studies.cluster import Cluster
     from toynet.studies.folder import Account
@@ -42,10 +45,13 @@ __all__ = [
     "DataInfo",
     "Evaluation",
     "Export",
+    "ModelCost",
     "Prediction",
     "Recipe",
     "Run",
     "ToyNetError",
+    "architecture",
+    "architectures",
     "bench",
     "compare",
     "copies",
@@ -59,8 +65,10 @@ __all__ = [
     "open_run",
     "predict",
     "preview",
+    "recipes",
     "rehearse",
     "report",
+    "serve",
     "stats",
     "study",
     "train",
@@ -76,10 +84,13 @@ _HOMES = {
     "DataInfo": "api.data",
     "Evaluation": "api.evaluation",
     "Export": "exporting.records",
+    "ModelCost": "models.cost",
     "Prediction": "runs.classifier",
     "Recipe": "runs.recipe",
     "Run": "api.run",
     "ToyNetError": "core.errors",
+    "architecture": "api.catalogue",
+    "architectures": "api.catalogue",
     "bench": "api.benching",
     "compare": "api.studies",
     "copies": "api.copies",
@@ -93,8 +104,10 @@ _HOMES = {
     "open_run": "api.run",
     "predict": "api.pictures",
     "preview": "api.previews",
+    "recipes": "api.catalogue",
     "rehearse": "api.studies",
     "report": "api.pages",
+    "serve": "serving.entry",
     "stats": "",
     "study": "api.studies",
     "train": "api.training",

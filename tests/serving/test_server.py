@@ -32,6 +32,17 @@ def test_a_signal_ends_it_in_order(served: Served, kind: int, code: int):
         assert process.stderr.read() == ""
 
 
+def test_python_serves_too_and_gets_the_signals_number(served: Served):
+    serve = f"toynet.serve({str(served.runs)!r}, port=0, announce=lambda address: print(address, flush=True))"
+    code = f"import toynet; print({serve})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        process.terminate()
+        assert process.wait(20) == 0
+        assert process.stdout.read() == "15\n"
+
+
 def test_a_client_in_the_middle_of_its_upload_does_not_keep_it_from_ending(served: Served):
     command = [*COMMAND, "serve", "--port", "0", "--runs", str(served.runs)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

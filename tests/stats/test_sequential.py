@@ -110,7 +110,7 @@ def test_looks():
 
 
 def test_testing_after_every_seed_by_the_usual_level_raises_many_false_alarms():
-    """What `docs/statistics.md` says of it, and why plans are chosen beforehand. Standard error 0.4 points."""
+    """What `docs/statistics.md` says of it, and why plans come first. Standard error 0.4 points."""
     scores = np.random.default_rng(0).standard_normal((2, 10_000, 20))
     p = [reference.ttest_ind(*scores[..., :seeds], axis=1).pvalue for seeds in range(3, 21)]
     assert (np.array(p) < 0.05).any(0).mean() == pytest.approx(0.22, abs=0.01)

@@ -18,14 +18,10 @@ app = typer.Typer(
 @app.command("list", epilog="Example:  toynet models list")
 def list_models() -> None:
     """Every architecture with the parameters and MACs of its default widths, for 32x32 colour images."""
-    from toynet.models import catalog
-    from toynet.models.cost import cost
-    from toynet.models.spec import ModelSpec
+    from toynet.api.catalogue import architectures
 
     print(f"{'name':<16}  parameters   trainable    MMACs")
-    for name in catalog.names():
-        model = catalog.build(ModelSpec(name=name), classes=10, image_shape=(32, 32, 3), seed=0)
-        size = cost(model, (32, 32, 3))
+    for name, size in architectures().items():
         print(f"{name:<16}  {size.parameters:>10,}  {size.trainable:>10,}  {size.macs / 1e6:>7,.1f}")
 
 
@@ -41,22 +37,15 @@ def show(
     ] = None,
 ) -> None:
     """An architecture layer by layer: output shapes, parameters, MACs."""
-    from toynet.core.errors import UsageError
-    from toynet.models import catalog
-    from toynet.models.cost import cost
-    from toynet.models.diagram import diagram as draw
-    from toynet.runs.recipe import Recipe
+    from toynet.api.catalogue import architecture
 
-    changes = options.overrides(set_)
-    if foreign := [key for key in changes if not key.startswith("model.")]:
-        raise UsageError(f"--set {foreign[0]}: only model.* settings shape a model")
-    if channels == 2:
-        raise UsageError("--channels 2: images have 1 channel or 3")
-    if diagram is not None and diagram.suffix != ".svg":
-        raise UsageError(f"--diagram {diagram}: the drawing is an SVG, name it so")
-    spec = Recipe.load("default", {**changes, "model.name": name}).model
-    shape = (size, size, channels)
-    total = cost(catalog.build(spec, classes=classes, image_shape=shape, seed=0), shape)
+    total = architecture(
+        name,
+        overrides=options.overrides(set_),
+        classes=classes,
+        image_shape=(size, size, channels),
+        diagram=diagram,
+    )
     rows = [(layer.path, layer.kind, "x".join(map(str, layer.output_shape))) for layer in total.layers]
     path_width, kind_width, shape_width = (max(len(row[column]) for row in rows) for column in range(3))
     line = f"{{:<{path_width}}}  {{:<{kind_width}}}  {{:<{shape_width}}}  {{:>10}}  {{:>11}}"
@@ -66,7 +55,4 @@ def show(
     print(f"\nparameters {total.parameters:,}, of which trainable {total.trainable:,}")
     print(f"MACs       {total.macs:,} per image forward; about three times that to train on it")
     if diagram is not None:
-        from toynet.core.files import write_atomic
-
-        write_atomic(diagram, draw(spec, classes=classes, image_shape=shape))
         print(f"diagram    {diagram}")

@@ -15,9 +15,9 @@ app = typer.Typer(
 @app.command("list", epilog="Example:  toynet recipes list")
 def list_recipes() -> None:
     """Every shipped recipe and what it is for."""
-    from toynet.runs.recipe import shipped
+    from toynet.api.catalogue import recipes
 
-    names = shipped()
+    names = recipes()
     width = max(len(name) for name in names)
     for name, what in names.items():
         print(f"{name:<{width}}  {what}")
