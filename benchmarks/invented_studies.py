@@ -15,7 +15,7 @@ from toynet.core.records import Record
 from toynet.core.seeds import stream
 from toynet.stats import Comparison, compare
 from toynet.stats.power import power
-from toynet.stats.records import Interval, Plan
+from toynet.stats.records import Interval, Looking
 
 SIGMA, MARGIN, EFFECT = 0.3, 0.2, 0.4
 FIXED, AUTO = 10, 20
@@ -33,7 +33,7 @@ IMAGES, IMAGE_SEEDS, CHANGED = 2_000, 5, 0.15
 class Cell(Record):
     """One kind of study."""
 
-    plan: Plan
+    plan: Looking
     variants: int
     rho: float
     effect: float = 0.0
@@ -78,7 +78,7 @@ class Counts(Record):
 class ChainCounts(Record):
     """A chain of identical arms, each judged against the one before."""
 
-    plan: Plan
+    plan: Looking
     studies: int
     false_positives: float
     """At least one of the pairs is called real."""
@@ -167,7 +167,7 @@ def _promise(cell: Cell) -> float | None:
     )
 
 
-def count_chain(studies: int, plan: Plan) -> ChainCounts:
+def count_chain(studies: int, plan: Looking) -> ChainCounts:
     generator, seeds = stream(0, "proof", "chain", plan), FIXED if plan == "fixed" else AUTO
     rows = []
     for _ in range(studies):
@@ -178,7 +178,7 @@ def count_chain(studies: int, plan: Plan) -> ChainCounts:
     return ChainCounts(plan=plan, studies=studies, false_positives=shared, without_family=alone)
 
 
-def _is_real(pair: tuple[NDArray[np.float64], NDArray[np.float64]], plan: Plan, family: int) -> bool:
+def _is_real(pair: tuple[NDArray[np.float64], NDArray[np.float64]], plan: Looking, family: int) -> bool:
     found = compare(
         {"before": pair[0], "after": pair[1]}, control="before", plan=plan, margin=MARGIN, family=family
     )

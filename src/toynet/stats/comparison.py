@@ -11,7 +11,7 @@ from toynet.stats import contrasts, effects, intervals, power, sequential, table
 from toynet.stats.contrasts import Scores
 from toynet.stats.estimates import Estimate, Rules, look_at
 from toynet.stats.multiplicity import holm
-from toynet.stats.records import ArmScores, Comparison, Contrast, Interval, Plan
+from toynet.stats.records import ArmScores, Comparison, Contrast, Interval, Looking
 from toynet.stats.tables import Table, Unit
 
 
@@ -19,7 +19,7 @@ def compare(
     scores: Mapping[str, Sequence[float | None] | Scores],
     *,
     control: str,
-    plan: Plan = "fixed",
+    plan: Looking = "fixed",
     margin: float | None = None,
     unit: Unit = "percent",
     correct: Mapping[str, ArrayLike] | None = None,
@@ -72,7 +72,7 @@ def compare(
     )
 
 
-def _default_margin(table: Table, plan: Plan) -> float:
+def _default_margin(table: Table, plan: Looking) -> float:
     """From the control's first look: a margin must not move while an arm waits for its verdict."""
     scores = table.scores[table.control]
     first = scores[: sequential.looks(plan, len(scores))[0]]

@@ -8,7 +8,7 @@ import numpy as np
 from toynet.stats import contrasts, intervals, sequential, verdicts
 from toynet.stats.contrasts import Fit
 from toynet.stats.intervals import Bits
-from toynet.stats.records import Interval, Plan, Verdict
+from toynet.stats.records import Interval, Looking, Verdict
 from toynet.stats.tables import Table
 
 
@@ -16,7 +16,7 @@ from toynet.stats.tables import Table
 class Rules:
     """What was settled before the first run."""
 
-    plan: Plan
+    plan: Looking
     margin: float
     variants: int
     """As many as the comparison began with."""

@@ -16,7 +16,7 @@ from scipy.stats import chi2, multivariate_normal
 from toynet.core.errors import UsageError
 from toynet.core.seeds import stream
 from toynet.stats import contrasts, sequential
-from toynet.stats.records import Plan
+from toynet.stats.records import Looking
 
 WANTED = 0.8
 MOST_SEEDS = 10_000
@@ -47,7 +47,7 @@ def power(
     *,
     sigma: float,
     seeds: int,
-    plan: Plan = "fixed",
+    plan: Looking = "fixed",
     variants: int = 1,
     rho: float = 0.0,
     family: int | None = None,
@@ -67,7 +67,7 @@ def visible(
     *,
     sigma: float,
     seeds: int,
-    plan: Plan = "fixed",
+    plan: Looking = "fixed",
     variants: int = 1,
     rho: float = 0.0,
     family: int | None = None,
@@ -118,7 +118,7 @@ def outlook(
     *,
     sigma: float,
     seeds: int,
-    plan: Plan = "fixed",
+    plan: Looking = "fixed",
     variants: int = 1,
     rho: float = 0.0,
     family: int | None = None,
@@ -154,7 +154,9 @@ def chance_unequal(variants: int, seeds: int) -> float:
     return float(1 - within)
 
 
-def _at_look(effect: float, sigma: float, seeds: int, plan: Plan, variants: int, family: int | None) -> float:
+def _at_look(
+    effect: float, sigma: float, seeds: int, plan: Looking, variants: int, family: int | None
+) -> float:
     """Both ways of `contrasts.fit`, pooled and pair by pair, weighed by how often they are taken."""
     alone = 1.0 if plan == "open" else chance_unequal(variants, seeds) if variants > 1 else 0.0
     error, chance = sigma * np.sqrt(2 / seeds), 0.0

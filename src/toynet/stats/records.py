@@ -7,7 +7,7 @@ from pydantic import ConfigDict
 from toynet.core.errors import UsageError, did_you_mean
 from toynet.core.records import Record
 
-Plan = Literal["fixed", "auto", "open"]
+Looking = Literal["fixed", "auto", "open"]
 """`fixed`: judged once, at the end. `auto`: judged at 5, 8, 12 and 20 seeds. `open`: judged after every seed
 from the fifth on, without end."""
 
@@ -112,7 +112,7 @@ class Comparison(_Figures):
     """All variants against one control: `comparison["dropout"].verdict`."""
 
     control: str
-    plan: Plan
+    plan: Looking
     margin: float
     """Differences below this do not matter."""
 

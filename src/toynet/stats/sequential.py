@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from toynet.stats import intervals
-from toynet.stats.records import Plan
+from toynet.stats.records import Looking
 
 LEVEL = 0.05
 LOOKS = (5, 8, 12, 20)
@@ -25,7 +25,7 @@ FEWEST = 5
 _PRIOR = 1.0  # c of Wang & Ramdas: how large an effect, in standard deviations, the e-process bets on
 
 
-def look_level(plan: Plan, level: float) -> float:
+def look_level(plan: Looking, level: float) -> float:
     """The level to hold at one look so that all looks together keep `level`; of `open`, the same.
 
     A stricter level needs more than its share of 0.0164, since rare events at different looks coincide less.
@@ -37,7 +37,7 @@ def look_level(plan: Plan, level: float) -> float:
     return level / (most - together)
 
 
-def looks(plan: Plan, seeds: int) -> tuple[int, ...]:
+def looks(plan: Looking, seeds: int) -> tuple[int, ...]:
     """The numbers of seeds at which a plan judges, up to `seeds`; too few for any are described, once."""
     if plan == "auto":
         return tuple(look for look in LOOKS if look <= seeds) or (seeds,)
@@ -46,7 +46,7 @@ def looks(plan: Plan, seeds: int) -> tuple[int, ...]:
     return (seeds,)
 
 
-def next_look(plan: Plan, seeds: int) -> int | None:
+def next_look(plan: Looking, seeds: int) -> int | None:
     """The look after `seeds` seeds; none where the plan is at its end."""
     if plan == "open":
         return max(seeds + 1, FEWEST)
@@ -54,7 +54,7 @@ def next_look(plan: Plan, seeds: int) -> int | None:
 
 
 def critical(
-    plan: Plan, *, variants: int, seeds: int, df: int, pooled: bool, family: int | None = None
+    plan: Looking, *, variants: int, seeds: int, df: int, pooled: bool, family: int | None = None
 ) -> float:
     """By how many standard errors an interval reaches to either side, at a look at `seeds` seeds.
 
@@ -88,7 +88,7 @@ def e_critical(seeds: int, level: float) -> float:
     return float(np.sqrt((seeds - 1) * (r - 1) / (1 - r / g))) if r < g else np.inf
 
 
-def p_value(plan: Plan, t: float, *, seeds: int, df: int) -> float:
+def p_value(plan: Looking, t: float, *, seeds: int, df: int) -> float:
     """Unadjusted two-sided p of a t-statistic; of `open`, valid at whatever time one looks."""
     if plan == "open":
         return float(min(1.0, np.exp(-log_e_value(t, seeds))))

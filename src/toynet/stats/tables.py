@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from toynet.core.errors import UsageError, did_you_mean
 from toynet.stats.contrasts import Scores
 from toynet.stats.intervals import Bits, lucky_spread
-from toynet.stats.records import Plan
+from toynet.stats.records import Looking
 
 Unit = Literal["percent", "fraction"]
 
@@ -62,7 +62,7 @@ def read(
     scores: Mapping[str, Sequence[float | None] | Scores],
     *,
     control: str,
-    plan: Plan,
+    plan: Looking,
     unit: Unit,
     correct: Mapping[str, ArrayLike] | None,
 ) -> Table:
@@ -115,7 +115,7 @@ def _score(arm: str, place: int, value: Any) -> float:
     return float(value)
 
 
-def _check_lengths(rows: Mapping[str, Scores], control: str, plan: Plan) -> None:
+def _check_lengths(rows: Mapping[str, Scores], control: str, plan: Looking) -> None:
     most = len(rows[control])
     for arm, row in rows.items():
         if len(row) > most or (len(row) < most and plan == "fixed"):

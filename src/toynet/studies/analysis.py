@@ -134,7 +134,7 @@ def _groups(plan: Plan, withheld: Sequence[Withheld]) -> list[tuple[str, list[st
     return list(groups.items())
 
 
-def plan_of(spec: StudySpec) -> records.Plan:
+def plan_of(spec: StudySpec) -> records.Looking:
     """How the statistics call it."""
     if isinstance(spec.seeds, int):
         return "fixed"
