@@ -1,5 +1,6 @@
 """Files that Keras itself saved, read into our networks, and both asked about the same images."""
 
+import io
 import json
 import zipfile
 from functools import cache
@@ -100,10 +101,27 @@ def test_files_with_automatic_names_give_keras_logits(name, file, images, tmp_pa
 @pytest.mark.parametrize("name", ["toynet14", "pure_resnet18", "pure_resnet50"])
 def test_the_order_of_the_authors_code_does_not_matter(name, first, swapped, images, tmp_path):
     reference = automatic(name, first=first, swapped=swapped)
-    for file in ("m.keras", "m.weights.h5"):
+    files = [save(reference, tmp_path / file) for file in ("m.keras", "m.weights.h5")]
+    for path in (*files, without_names(files[0])):
         model = ours(name)
-        load_keras(model, save(reference, tmp_path / file), name)
+        load_keras(model, path, name)
         assert difference(reference, model, images) < TOLERANCE
+
+
+def without_names(path):
+    """The file as Keras 3.5 and before saved it, which kept no names beside the weights."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(parts["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        named = []
+        file.visititems(lambda _, group: named.append(group) if "name" in group.attrs else None)
+        assert named
+        for group in named:
+            del group.attrs["name"]
+    other = path.with_name("nameless.keras")
+    write_archive(other, parts | {"model.weights.h5": weights.getvalue()})
+    return other
 
 
 VARIANTS = {
@@ -233,6 +251,23 @@ def test_what_shapes_do_not_tell_is_read_from_the_description(tmp_path):
             load_keras(ours("toynet14"), path, "toynet14")
     path = edited(lambda configs: configs["activation_2"].update({"activation": "silu"}))
     with pytest.raises(CheckpointError, match=r"activation_2 \(silu\), \S+ needs relu"):
+        load_keras(ours("toynet14"), path, "toynet14")
+
+
+@pytest.mark.parametrize("changed", [{}, {"negative_slope": 0.3}, {"max_value": 6.0}, {"threshold": 0.5}])
+def test_only_a_plain_relu_is_ours(changed, tmp_path):
+    path = save(automatic("toynet14"), tmp_path / "m.keras")
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    layer = next(one for one in config["config"]["layers"] if one["config"]["name"] == "activation_2")
+    plain = {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}
+    layer["class_name"], layer["config"] = "ReLU", {"name": "activation_2"} | plain | changed
+    write_archive(path, parts | {"config.json": json.dumps(config).encode()})
+    if not changed:
+        assert load_keras(ours("toynet14"), path, "toynet14") == []
+        return
+    with pytest.raises(CheckpointError, match=r"activation_2 \(relu with a slope, .* needs relu"):
         load_keras(ours("toynet14"), path, "toynet14")
 
 

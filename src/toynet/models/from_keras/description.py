@@ -99,6 +99,8 @@ def _node(kind: str, name: str, settings: Mapping[str, Any], inputs: list[Node])
         return only
     if kind == "Activation":
         node = Node(_function(settings["activation"]), name, settings)
+    elif kind == "ReLU" and not _is_plain(settings):
+        node = Node("relu with a slope, a threshold or a limit", name, settings)
     elif kind in _KINDS:
         node = Node(_KINDS[kind], name, settings)
     else:
@@ -111,6 +113,10 @@ def _node(kind: str, name: str, settings: Mapping[str, Any], inputs: list[Node])
     after = Node(_function(activation), name, settings)
     node.readers.append(after)
     return after
+
+
+def _is_plain(relu: Mapping[str, Any]) -> bool:
+    return relu.get("max_value") is None and not relu.get("negative_slope") and not relu.get("threshold")
 
 
 def _function(activation: Any) -> str:

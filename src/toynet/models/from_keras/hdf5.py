@@ -1,6 +1,7 @@
 """The two layouts of Keras' HDF5 files, as a list of layers.
 
-    Keras 3   layers/conv2d_1/vars/0, 1, ...   numbered by class in the order of the model's layers
+    Keras 3   layers/conv2d_1/vars/0, 1, ...   numbered by class in the order of the model's layers; their
+              own names are attributes, or are not kept (Keras 3.5 and before)
     legacy    an attribute `layer_names`, for each a group with `weight_names`; below `model_weights` in a
               file of a whole model, whose attribute `model_config` describes it
 
@@ -76,12 +77,13 @@ def _numbered(root: Any, file: Path) -> Iterator[SavedLayer]:
     for path, group in _variable_groups(root, ""):
         datasets = [_child(group, key) for key in sorted(group, key=_natural)]
         arrays = [dataset for dataset in datasets if hasattr(dataset, "shape")]
-        name = group.attrs.get("name", path.rpartition("/")[2])
+        named = "name" in group.attrs
+        name = _text(group.attrs["name"]) if named else path.rpartition("/")[2]
         kinds = {4: ("kernel", "bias"), 2: ("kernel", "bias"), 1: NORM_VARIABLES}
         if arrays and len(names := kinds.get(len(arrays[0].shape), ())) >= len(arrays):
-            yield from _layer(_text(name), dict(zip(names, arrays, strict=False)), file)
+            yield from _layer(name, dict(zip(names, arrays, strict=False)), file, named=named)
         elif any(len(array.shape) > 1 for array in arrays):
-            raise CheckpointError(f"{file}: layer {_text(name)} is of no kind that our networks have")
+            raise CheckpointError(f"{file}: layer {name} is of no kind that our networks have")
 
 
 def _variable_groups(group: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -96,13 +98,15 @@ def _variable_groups(group: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _variable_groups(inner, f"{path}/{key}")
 
 
-def _layer(name: str, variables: Mapping[str, Any], file: Path) -> Iterator[SavedLayer]:
+def _layer(
+    name: str, variables: Mapping[str, Any], file: Path, *, named: bool = True
+) -> Iterator[SavedLayer]:
     kind = _kind({key: dataset.shape for key, dataset in variables.items()})
     if kind is not None:
         for key, dataset in variables.items():
             _check_dataset(dataset, f"{file}: {name}/{key}")
         shapes = {key: tuple(dataset.shape) for key, dataset in variables.items()}
-        yield SavedLayer(name, kind, shapes, partial(_read, variables, name, file))
+        yield SavedLayer(name, kind, shapes, partial(_read, variables, name, file), named)
     elif any(len(dataset.shape) > 1 for dataset in variables.values()):
         shapes_told = ", ".join(f"{key} {dataset.shape}" for key, dataset in variables.items())
         raise CheckpointError(f"{file}: layer {name} ({shapes_told}) is of no kind that our networks have")

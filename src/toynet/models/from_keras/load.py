@@ -54,11 +54,9 @@ def _match(saved: SavedModel, model: nn.Module, name: str) -> Pairs:
 
 def _by_name(saved: SavedModel) -> Mapping[str, SavedLayer]:
     """The saved layers by the names in the description."""
-    layers = {layer.name: layer for layer in saved.layers}
     described: Any = saved.config
-    named = [entry["config"]["name"] for entry in described["config"]["layers"]]
-    if layers.keys() <= set(named):
-        return layers
+    if all(layer.named for layer in saved.layers):
+        return {layer.name: layer for layer in saved.layers}
     # Before it kept names, Keras 3 numbered layers by class, in the order of the description.
     kinds = {"Conv2D": "conv", "BatchNormalization": "norm", "Dense": "dense"}
     queues = {kind: iter([layer for layer in saved.layers if layer.kind == kind]) for kind in kinds.values()}

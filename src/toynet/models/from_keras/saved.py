@@ -22,9 +22,12 @@ class SavedLayer:
     """A layer with weights. `shapes` are Keras' own by variable; `read` fetches a variable's values."""
 
     name: str
+    """The layer's own where it is `named`, else its place among those of its class."""
+
     kind: Kind
     shapes: Mapping[str, Shape]
     read: Callable[[str], NDArray[np.float32]]
+    named: bool = True
 
 
 @dataclass(frozen=True)
