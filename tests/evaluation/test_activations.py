@@ -6,6 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from toynet.evaluation.activations import activation_summary
+from toynet.models.catalog import build
+from toynet.models.chain import Chain, use_compiled
+from toynet.models.spec import ModelSpec
 
 
 class Block(nn.Module):
@@ -99,3 +102,16 @@ def test_the_model_is_left_as_it_was(fails: bool) -> None:
     assert not any(module._forward_hooks for module in block.modules())
     assert all(torch.equal(value, state[name]) for name, value in block.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_compiled_functions_hide_no_layer() -> None:
+    model = build(
+        ModelSpec(name="toynet14", widths=(16, 16, 16, 16)), classes=10, image_shape=(32, 32, 3), seed=0
+    )
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = images.contiguous(memory_format=torch.channels_last)
+    plain = activation_summary(model, images)
+    assert {"BatchNorm2d", "ReLU"} < {layer.kind for layer in plain}
+    use_compiled(model, True)
+    assert activation_summary(model, images) == plain
+    assert all(part.compiled for part in model.modules() if isinstance(part, Chain))

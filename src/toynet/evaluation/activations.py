@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from toynet.core.records import LayerActivation
 from toynet.evaluation.predict import evaluating
+from toynet.models.chain import uncompiled
 
 
 def activation_summary(model: nn.Module, batch: Tensor) -> list[LayerActivation]:
@@ -32,7 +33,7 @@ def activation_summary(model: nn.Module, batch: Tensor) -> list[LayerActivation]
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.ReLU)
     ]
     try:
-        with evaluating(model):
+        with evaluating(model), uncompiled(model):
             model(batch)
     finally:
         for handle in handles:

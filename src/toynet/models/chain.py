@@ -1,5 +1,7 @@
 """Layers one after another, which may pass through compiled functions two at a time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeGuard
 
 import torch
@@ -55,6 +57,19 @@ def use_compiled(model: nn.Module, wanted: bool) -> None:
     """Let all of `model` use compiled functions, or not; without effect where they cannot be had."""
     for part in model.modules():
         if isinstance(part, Chain | SameConv):
+            part.compiled = wanted
+
+
+@contextmanager
+def uncompiled(model: nn.Module) -> Iterator[None]:
+    """All of `model` by torch's own layers, whose hooks are called, and then as before."""
+    parts = [part for part in model.modules() if isinstance(part, Chain | SameConv)]
+    before = [part.compiled for part in parts]
+    use_compiled(model, False)
+    try:
+        yield
+    finally:
+        for part, wanted in zip(parts, before, strict=True):
             part.compiled = wanted
 
 
