@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import zlib
 
 import httpx
@@ -14,6 +15,7 @@ from PIL import Image
 from served import Served
 
 import toynet
+from toynet.runs import reads
 from toynet.serving.listing import Listing
 
 PREDICT = "/api/runs/colours/predict"
@@ -42,6 +44,15 @@ def test_metrics_begin_after_the_epoch_that_is_known(client: httpx.Client, listi
     assert client.get("/api/runs/invented/metrics").json()["epochs"] == records
     assert client.get("/api/runs/invented/metrics", params={"after": 22}).json()["epochs"] == records[22:]
     assert client.get("/api/runs/damaged/metrics").status_code == 409
+
+
+def test_a_report_knows_of_a_look_at_the_test_images_since(client: httpx.Client, listing: Listing):
+    run = listing.run("invented")
+    told = [client.get("/runs/invented/report").text]
+    reads.log_test_read(run.path.parent, digest=run.card().test_digest, run="invented", verb="evaluate")
+    told.append(client.get("/runs/invented/report").text)
+    counts = [re.search(r"read (\d+) times? from this folder", text) for text in told]
+    assert int(counts[1][1]) == int(counts[0][1]) + 1
 
 
 def test_whatever_is_wrong_with_a_file_no_page_breaks(client: httpx.Client, listing: Listing):

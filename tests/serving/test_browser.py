@@ -121,6 +121,23 @@ def test_a_picture_that_is_dropped_or_pasted_is_classified(page: Any, way: str):
     _until(page, "[...document.querySelectorAll('.looks img')].every(one => one.naturalWidth > 0)")
 
 
+def test_an_older_picture_that_fails_hides_no_newer_answer(page: Any):
+    page.goto("/runs/colours/try")
+    page.wait_for_selector("[data-ready]")
+    asked: list[Any] = []
+    page.route("**/predict?*", lambda route: asked.append(route) if not asked else route.continue_())
+    for colour in ("red", "blue"):
+        file = {"name": "a.png", "mimeType": "image/png", "buffer": encoded(colour)}
+        page.set_input_files("#picture", file)
+        page.wait_for_timeout(100)
+    page.wait_for_selector("[data-took]")
+    asked[0].abort()
+    page.wait_for_timeout(200)
+    assert page.inner_text("#first").startswith("blue, ")
+    assert page.inner_text("#said").startswith("Answered in ")
+    page.said = [text for text in page.said if "ERR_FAILED" not in text]  # the browser's own words
+
+
 def test_a_class_called_like_an_attack_is_text(page: Any):
     page.goto("/runs/colours/try")
     page.wait_for_selector("[data-ready]")

@@ -12,6 +12,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader
 
 from toynet.reporting import run_page, study_page, templating
 from toynet.runs.folder import RunFolder
+from toynet.runs.reads import LEDGER
 from toynet.serving.answers import RunSummary
 from toynet.serving.api import Name
 from toynet.serving.house import DRAWING_S, House
@@ -148,7 +149,7 @@ def _tried(
 
 
 def _state(folder: RunFolder, status: str) -> tuple[Hashable, ...]:
-    return status, state_of(folder.path, *_RUN_FILES)
+    return status, state_of(folder.path, *_RUN_FILES), state_of(folder.path.parent, LEDGER)
 
 
 @cache

@@ -43,7 +43,8 @@ async function classify(file) {
     });
     found = await answer.json();
   } catch {
-    return refuse("the server does not answer");
+    if (mine === turn) refuse("the server does not answer");
+    return;
   }
   if (mine !== turn) return;
   if (!answer.ok) return refuse(found.error);
