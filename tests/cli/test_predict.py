@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,15 @@ def test_a_batch_goes_on_past_what_is_no_image(run: Path, pictures: Path) -> Non
         assert len(line["top"]) == (0 if broken else 2)
     assert b"1 other file passed over" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_name_that_is_no_text_stops_nobody(run: Path, pictures: Path) -> None:
+    os.rename(os.fsencode(pictures / "0.png"), os.fsencode(pictures) + b"/a\xff.png")
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([*COMMAND, str(run), str(pictures)], capture_output=True, timeout=120, env=strict)
+    assert done.returncode == 0, done.stderr
+    assert [line.count(b"%") for line in done.stdout.splitlines()] == [3, 3, 3]
+    assert b"a\\udcff.png" in done.stdout
 
 
 def test_answers_are_those_of_the_api(run: Path, pictures: Path, tmp_path: Path) -> None:

@@ -99,3 +99,10 @@ def test_the_time_left_goes_by_work_and_by_the_latest_runs(
         last = 2000.0 if slow == len(keys) else 20.0
         reporter.ended(wide.entries[keys[-1]].model_copy(update={"whole_s": last}))
     assert f"(1 run to go, {left})" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_question_is_text_whatever_is_in_brackets(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    wanted = invented.spec("odd", question="Does [augment] or [/half] help?", seeds=3)
+    account = invented.study(tmp_path, wanted, invented.EFFECTS, seeds=3, images=500, folders=False)
+    assert "Does [augment] or [/half] help?" in table(account, capsys, ("dropout", 2))

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import NoReturn
 
 import typer
@@ -74,6 +75,8 @@ def root(
 def main() -> NoReturn:
     """Run the command line and leave with its exit code: 0, 1 failure, 2 usage, 128 + signal."""
     arguments = sys.argv[1:]
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     command = typer.main.get_command(app)

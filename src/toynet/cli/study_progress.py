@@ -7,6 +7,7 @@ from types import TracebackType
 
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from toynet.cli import study_plan
 from toynet.cli.progress import TerminalReporter
@@ -141,7 +142,7 @@ class StudyReporter(TerminalReporter):
     def _table(self) -> Table:
         assert self._plan is not None
         spec = self._plan.spec
-        table = Table(title=f"{spec.question or spec.name}{self._left()}", title_justify="left")
+        table = Table(title=Text(f"{spec.question or spec.name}{self._left()}"), title_justify="left")
         for column in ("arm", "seeds", "mean %", "sd", "difference and 95 % interval, points"):
             table.add_column(column, justify="left" if column.startswith(("arm", "difference")) else "right")
         for arm in self._plan.arms:
@@ -151,10 +152,10 @@ class StudyReporter(TerminalReporter):
             done += [f"+ {busy} running"] if busy else []
             done += [f"{failed} failed"] if failed else []
             table.add_row(
-                arm.name,
+                Text(arm.name),
                 " ".join(done),
                 f"{statistics.mean(scores):.2f}" if scores else "",
                 f"{statistics.stdev(scores):.2f}" if len(scores) > 1 else "",
-                self._words.get(arm.name, ""),
+                Text(self._words.get(arm.name, "")),
             )
         return table
