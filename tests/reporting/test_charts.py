@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from toynet.core.errors import UsageError
 from toynet.reporting.charts import draw_calibration, draw_confusion, draw_per_class
+from toynet.reporting.inline import inline
 
 
 def test_confusion_is_in_per_cent_of_rows(tmp_path: Path, figures: list[Figure]) -> None:
@@ -110,3 +111,10 @@ def test_calibration_at_the_ends(tmp_path: Path, confidence: float) -> None:
 def test_nothing_to_calibrate_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no predictions"):
         draw_calibration(np.zeros((0, 3)), np.zeros(0, np.int64), tmp_path / "a.png")
+
+
+def test_what_a_drawing_says_aloud_keeps_its_numbers():
+    drawing = inline(
+        lambda figure: figure.subplots().plot([1.23456, 2]), 3, 2, name="x", told="lr=0.00125 ends at 0.3579"
+    )
+    assert 'aria-label="lr=0.00125 ends at 0.3579"' in drawing

@@ -24,6 +24,8 @@ def test_right_and_wrong_are_said(tmp_path: Path, figures: list[Figure], draw: n
     assert bars.get_title(loc="left") == "true: <script>"
     assert [text.get_text() for text in bars.texts] == ["<script>", "70 %", "$x_1$", "30 %"]
     assert figures[0].texts[0].get_text() == "Test predictions: 1 wrong, 1 right"
+    draw_gallery(_images(draw, 2), likely, np.array([0, 1]), names, tmp_path / "b.svg", "validation")
+    assert figures[1].texts[0].get_text() == "Validation predictions: 0 wrong, 2 right"
     assert not [node for node in ET.parse(tmp_path / "a.svg").iter() if node.tag.endswith("script")]
 
 

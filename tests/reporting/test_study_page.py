@@ -287,6 +287,23 @@ def test_the_study_file_on_the_page_is_the_study():
         assert StudySpec.from_table(wanted.name, tomllib.loads(reproduction.study_file(wanted))) == wanted
 
 
+def test_recipes_that_the_study_names_by_path_are_on_the_page(place: Path):
+    base, other = place / "base.toml", place / "other.toml"
+    base.write_text('extends = "quick"\n[optim]\nlr = 0.005\n')
+    other.write_text('extends = "quick"\n[model]\ndropout = 0.1\n')
+    variants = {"dropout": {"model.dropout": 0.4}, "other": {"recipe": str(other)}}
+    account = invented.study(place, invented.spec("own", recipe=str(base), variant=variants), {}, images=500)
+    page = study_page(account)
+    before = [arm.recipe for arm in account.plan.arms]
+    for name, text in reproduction.recipe_files(account):
+        assert f"{name}:" in page.markdown
+        assert f"A recipe that it names, <code>{name}</code>" in page.html
+        Path(name).write_text(text)
+    read = StudySpec.from_table("own", tomllib.loads(reproduction.study_file(account.plan.spec)))
+    again = [arm.recipe for arm in design.arms(read)]
+    assert [recipe.settings() for recipe in again] == [recipe.settings() for recipe in before]
+
+
 def test_a_setting_that_is_taken_away_has_a_word_in_the_study_file():
     wanted = invented.spec(
         "n", set={"train.micro_batch": None}, factors={"train.small": [None, {"side_px": 24}]}, variant={}

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from toynet.core.errors import UsageError
+from toynet.reporting import words
 from toynet.reporting.style import canvas, place, printable
 
 HREF = "{http://www.w3.org/1999/xlink}href"
@@ -86,3 +87,18 @@ def test_place_is_in_inches(tmp_path: Path) -> None:
 )
 def test_printable(name: str, shown: str) -> None:
     assert printable(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (999.4, "999"),
+        (999_499, "999 k"),
+        (999_600, "1.00 M"),
+        (999.7e6, "1.00 G"),
+        (6_383_050, "6.38 M"),
+        (None, "–"),
+    ],
+)
+def test_a_magnitude_has_three_digits_and_its_unit(value: float | None, told: str):
+    assert words.magnitude(value) == told

@@ -45,7 +45,7 @@ class Classes:
     """Rows are classes: recall of the control (percent), then a cell for each arm."""
 
     arms: tuple[str, ...]
-    rows: tuple[tuple[str, float, tuple[Cell, ...]], ...]
+    rows: tuple[tuple[str, float | None, tuple[Cell, ...]], ...]
     left_out: int
     sure_possible: bool
     cells: int
@@ -109,7 +109,7 @@ def classes(arms: Sequence[Arm], readings: Readings) -> Classes | None:
     control = _mean(np.stack(list(table[variants[0].against or ""].values())))
     strength = np.array([[cell.mix for cell in column] for column in columns]).max(0)
     kept = np.sort(np.argsort(-strength, kind="stable")[:MOST_CLASSES])
-    rows = [(names[k], float(100 * control[k]), tuple(column[k] for column in columns)) for k in kept]
+    rows = [(names[k], _known(100 * control[k]), tuple(column[k] for column in columns)) for k in kept]
     seeds = min(len(_shared(table, arm)) for arm in variants)
     return Classes(
         arms=tuple(arm.name for arm in variants),
@@ -139,12 +139,16 @@ def _column(table: dict[str, dict[int, Floats]], arm: Arm, cells: int) -> list[C
         half = critical * differences.std(0, ddof=1) / np.sqrt(len(seeds))
     return [
         Cell(
-            value=None if np.isnan(value) else float(value),
+            value=_known(value),
             mix=0 if np.isnan(value) else round(min(60.0, 6 * abs(float(value)))),
             sure=bool(abs(value) > reach > 0),
         )
         for value, reach in zip(mean, half, strict=True)
     ]
+
+
+def _known(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _mean(rows: Floats) -> Floats:

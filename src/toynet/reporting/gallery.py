@@ -29,11 +29,12 @@ def draw_gallery(
     labels: NDArray[np.int64],
     classes: Sequence[str],
     path: Path,
+    part: str = "test",
 ) -> None:
     """Draw predictions: `images` (M, H, W, C) with bars of the five highest `probabilities` (M, K).
 
-    Right and wrong differ by colour, by mark and by word. The first 24 are drawn. Raises `UsageError` for no
-    images.
+    Right and wrong differ by colour, by mark and by word. The first 24 are drawn; `part` is what they are of.
+    Raises `UsageError` for no images.
     """
     count = min(len(images), MOST_SHOWN)
     if not count:
@@ -43,7 +44,7 @@ def draw_gallery(
     width, height = columns * _CELL_IN[0], rows * _CELL_IN[1] + _HEAD_IN
     right = probabilities[:count].argmax(axis=1) == labels[:count]
     with canvas(path, width, height, arrange=False) as figure:
-        headline(figure, f"Test predictions: {count - right.sum()} wrong, {right.sum()} right")
+        headline(figure, f"{part.capitalize()} predictions: {count - right.sum()} wrong, {right.sum()} right")
         for index in range(count):
             row, column = divmod(index, columns)
             left, bottom = column * _CELL_IN[0], height - _HEAD_IN - (row + 1) * _CELL_IN[1]

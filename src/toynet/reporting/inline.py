@@ -49,11 +49,11 @@ def _fitted(svg: str, name: str, told: str) -> str:
     body = re.sub(r"font-family: [^;\"]*;?", "", body)
     body = re.sub(r' style="([^"]*)"', _attributes, body)
     body = _renamed(body, name)
+    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(-?\d+\.\d{2})\d+", r"\1", tag[0]), body)
     box = re.search(r'viewBox="[^"]*"', body)
     assert box is not None
     head = f'<svg class="plot" role="img" aria-label="{escape(told)}" {box[0]}>'
     body = head + body[body.index(">") + 1 :]
-    body = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(-?\d+\.\d{2})\d+", r"\1", tag[0]), body)
     return re.sub(r"\n\s*", "\n", body).strip()
 
 

@@ -37,6 +37,16 @@ def study_file(spec: StudySpec) -> str:
     return tomli_w.dumps(table)
 
 
+def recipe_files(account: Account) -> tuple[tuple[str, str], ...]:
+    """The recipes that the study's file names by path, and what must be in those files."""
+    spec, plan = account.plan.spec, account.plan
+    named = {spec.recipe: plan.control.recipe}
+    for variant in spec.variants:
+        if variant.recipe is not None:
+            named.setdefault(variant.recipe, plan.arm(variant.name).recipe)
+    return tuple((name, recipe.to_toml()) for name, recipe in named.items() if name.endswith(".toml"))
+
+
 def _written(value: Any) -> Any:
     """A setting as TOML can have it, which has no null."""
     if isinstance(value, Mapping):

@@ -28,6 +28,11 @@ def draw_run(folder: RunFolder) -> list[Path]:
     draw_per_class(table, classes, figures / "per-class.png")
     draw_calibration(probabilities, labels, figures / "calibration.png")
     draw_gallery(
-        arrays["gallery_images"], probabilities[rows], labels[rows], classes, figures / "gallery.png"
+        arrays["gallery_images"],
+        probabilities[rows],
+        labels[rows],
+        classes,
+        figures / "gallery.png",
+        "test" if part == "test" else "validation",
     )
     return sorted(figures.iterdir())

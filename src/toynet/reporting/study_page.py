@@ -63,6 +63,7 @@ def study_page(account: Account, command: str | None = None) -> Page:
         "command": command or reproduction.command(account),
         "file": f"{account.name}.toml",
         "toml": reproduction.study_file(spec) if own_file else None,
+        "recipe_files": reproduction.recipe_files(account) if own_file else (),
         "setting_out": reproduction.setting_out(account),
         "arms": arms,
     }

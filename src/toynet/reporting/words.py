@@ -260,7 +260,7 @@ def magnitude(value: float | None, unit: str = "") -> str:
     if value is None:
         return "–"
     for size, prefix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        if float(f"{value:.3g}") >= size:
             return f"{f'{value / size:#.3g}'.rstrip('.')} {prefix}{unit}"
     return f"{value:.3g} {unit}".rstrip()
 
