@@ -251,6 +251,15 @@ def test_lists_and_shows(tmp_path: Path):
     assert diagram.read_text().lstrip().startswith("<")
 
 
+def test_a_preview_sets_no_images_apart(tmp_path: Path):
+    labels = np.array([0, 0, 1, 1])
+    pixels = np.zeros((4, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "few.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+    done = toynet("data", "preview", "--data", f"npz:{tmp_path}/few.npz", "-o", str(tmp_path / "few.png"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "few.png").exists()
+
+
 def test_data_info_and_preview(tmp_path: Path):
     info = toynet("data", "info", "glyphs:240")
     assert "train 180" in info.stdout

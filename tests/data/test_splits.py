@@ -65,9 +65,21 @@ def test_the_first_fifth_of_sorted_images_is_refused():
         split(replace(source, train=source.train.take(order)), DataSpec(protocol="report"))
 
 
+def test_the_first_fifth_of_two_sorted_classes_is_refused_too():
+    """A fifth is less than a class, so all of them are trained on, and one alone would validate."""
+    source = dataset()
+    two = np.flatnonzero(source.train.labels < 2)
+    order = two[np.argsort(source.train.labels[two], kind="stable")]
+    pair = replace(source, train=replace(source.train.take(order), classes=("a", "b")))
+    with pytest.raises(DataError, match=r"no validation images of b; .* use data.protocol=standard"):
+        split(pair, DataSpec(protocol="report"))
+
+
 def test_too_few_images_to_split_is_said():
     with pytest.raises(DataError, match="too few images"):
         split(dataset(4), DataSpec(protocol="report"))
+    with pytest.raises(DataError, match="no validation images of c, d, e"):
+        split(dataset(10), DataSpec(protocol="report"))
 
 
 def test_statistics_equal_numpys():

@@ -360,16 +360,27 @@ def test_divergence_outranks_the_curves() -> None:
         assert f"in epoch {epochs + 1}" in finding.evidence
 
 
+@pytest.mark.parametrize(("level", "change"), [(2.303, {}), (2.53, {"optim.lr": 1e-2})])
+def test_a_loss_that_never_moves_does_not_tell_a_high_rate_from_a_low_one(level: float, change: dict) -> None:
+    """A network that died guesses, at the logarithm of ten; another loss is that of weights that stayed."""
+    noise = 0.01 * np.random.default_rng(0).standard_normal(30)
+    flat = records(np.full(30, 1.0), level + noise, np.full(30, 0.1), np.full(30, level), np.full(30, 0.1))
+    found = diagnose(flat, settings=SETTINGS)
+    assert codes(found) == {"not-learning"}
+    assert the(found, "not-learning").change == change
+    assert ("the weights hardly moved" in the(found, "not-learning").evidence) == bool(change)
+
+
 def test_a_run_that_learns_nothing_or_relapses_has_too_high_a_rate() -> None:
-    n, rng = 30, np.random.default_rng(0)
-    flat = records(
+    n = 30
+    wild = records(
         np.full(n, 1.0),
-        2.31 + 0.01 * rng.standard_normal(n),
+        np.where(np.arange(n) % 2, 2.8, 2.4),
         np.full(n, 0.1),
         np.full(n, 2.31),
         np.full(n, 0.1),
     )
-    assert "has not fallen" in the(diagnose(flat, settings=SETTINGS), "lr-too-high").evidence
+    assert "has not fallen" in the(diagnose(wild, settings=SETTINGS), "lr-too-high").evidence
     loss = np.concatenate([np.linspace(1.5, 0.6, 20), np.full(10, 2.3)])
     back = records(np.full(n, 1e-2), loss, 1 - loss / 2.6, loss, 1 - loss / 2.6)
     assert "rose again, from 0.600 to 2.300" in the(diagnose(back, settings=SETTINGS), "lr-too-high").evidence

@@ -219,6 +219,26 @@ def test_resume_prefers_the_run_that_was_begun_with_what_is_asked_for(tmp_path: 
     assert toynet.train("quick", **again).name == "r4"
 
 
+@pytest.mark.parametrize("key", ["model.order", "model.shortcut", "model.widths"])
+def test_what_the_architecture_decides_is_no_change(tmp_path: Path, key: str):
+    changes = {**TINY, key: "none", "train.epochs": 1}
+    if key == "model.widths":
+        changes |= {"model.name": "toynet12", "data.name": "glyphs:60"}
+    toynet.train("quick", name="open", overrides=changes, root=tmp_path)
+    (tmp_path / "open" / "result.json").unlink()
+    assert toynet.train("quick", overrides=changes, resume=True, root=tmp_path).result.exact
+
+
+def test_a_resumed_run_tells_the_size_of_its_model_whatever_froze(tmp_path: Path):
+    changes = {"train.freeze": {"stem": 0.5}}
+    whole = train(tmp_path, "frozen", **changes).result
+    (tmp_path / "frozen" / "result.json").unlink()
+    again = toynet.train(
+        "quick", name="frozen", resume=True, root=tmp_path, overrides={**TINY, **changes}
+    ).result
+    assert again.trainable_parameters == whole.trainable_parameters
+
+
 def test_resume_prefers_a_run_that_nobody_trains(tmp_path: Path):
     for name in ("stopped", "running"):
         train(tmp_path, name)

@@ -208,3 +208,8 @@ def test_the_schema_of_the_issue_is_kept():
     }
     wanted = {f"{table}.{key}" for table, keys in promised.items() for key in keys.split()}
     assert wanted <= set(setting_names())
+
+
+def test_a_flat_head_takes_no_smaller_images():
+    with pytest.raises(UsageError, match=r"train\.small changes the images' size.* use gap"):
+        Recipe.load("quick", {"model.head": "flatten", "train.small": {"side_px": 16}})

@@ -107,6 +107,19 @@ def test_no_spread_gives_no_verdict():
                 assert {"no-spread"} == {caution.code for caution in found.cautions}
 
 
+def test_an_arm_that_changes_nothing_is_not_run_for_ever():
+    rng = np.random.default_rng(0)
+    for seeds, goes_on in ((19, ("same",)), (20, ())):
+        control = (92 + 0.3 * rng.standard_normal(seeds)).tolist()
+        found = compare({"control": control, "same": control}, control="control", plan="open")
+        assert found.running == goes_on
+
+
+def test_an_open_plan_ends_where_scores_cannot_be_more():
+    assert sequential.next_look("open", sequential.MOST_SEEDS - 1) == sequential.MOST_SEEDS
+    assert sequential.next_look("open", sequential.MOST_SEEDS) is None
+
+
 def test_an_arm_that_changes_nothing_is_told_whatever_the_images_allow():
     bits = np.random.default_rng(0).random((5, 400)) < 0.9
     scores = list(100 * bits.mean(axis=1))

@@ -7,11 +7,12 @@ from statsmodels.stats.multitest import multipletests
 
 from toynet.core.errors import UsageError
 from toynet.stats import factorial
+from toynet.studies import factors
 
 
-def runs(seeds=5, factors=("a", "b", "c"), generated=None, effects=None, sigma=0.2):
+def runs(seeds=5, names=("a", "b", "c"), generated=None, effects=None, sigma=0.2):
     """A whole design on every seed, with planted main effects."""
-    switches = factorial.design(factors, generated)
+    switches = factorial.design(names, generated)
     size, rng = len(next(iter(switches.values()))), np.random.default_rng(0)
     tiled = {factor: np.tile(column, seeds) for factor, column in switches.items()}
     blocks = np.repeat(np.arange(seeds), size)
@@ -66,6 +67,17 @@ def test_the_order_of_runs_does_not_matter():
     for one, other in zip(plain.effects, mixed.effects, strict=True):
         assert one.name == other.name
         assert other.effect == pytest.approx(one.effect, abs=1e-9)
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.5])
+def test_effects_without_any_spread_prove_nothing(effect):
+    scores, switches, blocks = runs(effects={"a": effect}, sigma=0.0)
+    found = factorial.analyse(scores, switches, seeds=blocks)
+    assert found["a"].effect == pytest.approx(effect, abs=1e-9)
+    assert found.sigma == 0
+    for one in found.effects:
+        assert (one.error, one.p, one.f) == (0, 1, 0)
+        assert factors.verdict(one, margin=0.1, blocks=found.blocks) == "description only"
 
 
 def test_refusals():

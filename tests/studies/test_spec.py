@@ -47,6 +47,13 @@ def test_a_budget_is_a_time(text: str | None, seconds: float):
     assert load(budget=text).budget_s == seconds
 
 
+def test_a_factor_needs_two_values_and_a_margin_an_end():
+    with pytest.raises(UsageError, match=r"study mine: factors: optim\.lr: name two different values"):
+        StudySpec.from_table("mine", {"recipe": "quick", "factors": {"optim.lr": [4e-3, 0.004]}})
+    with pytest.raises(UsageError, match=r"study mine: margin: .*finite"):
+        load(margin=math.inf)
+
+
 def test_tables_as_values_stay_whole():
     found = load(variant={"frozen": {"train.freeze": {"stack1": 0.5}}})
     assert found.variants[0].changes == {"train.freeze": {"stack1": 0.5}}

@@ -29,7 +29,9 @@ def preview(
     """Draw training image number `index` augmented 24 times as the recipe does, then standardised."""
     changes = dict(overrides or {}) | ({"data.name": data} if data is not None else {})
     path, wanted = Path(path), Recipe.load(recipe, changes)
-    about = subject.read(wanted, data_root, reporter or Silent())
+    # Nothing is validated here, so no image need be set apart.
+    every = wanted.model_copy(update={"data": wanted.data.model_copy(update={"protocol": "full"})})
+    about = subject.read(every, data_root, reporter or Silent())
     part = about.split.train
     if not 0 <= index < len(part):
         raise UsageError(f"index {index}: choose one of the training images 0..{len(part) - 1}")

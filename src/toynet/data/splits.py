@@ -59,6 +59,13 @@ def split(dataset: Dataset, spec: DataSpec) -> Split:
             f"data {dataset.name}: protocol {spec.protocol} would leave no training images of {names}; "
             "the images lie sorted by class, use data.protocol=standard"
         )
+    unseen = np.setdiff1d(source.labels, source.labels[chosen])
+    if spec.protocol == "report" and len(unseen):
+        names = ", ".join(dataset.classes[label] for label in unseen[:3])
+        raise DataError(
+            f"data {dataset.name}: protocol report would leave no validation images of {names}; "
+            "the images lie sorted by class, or there are few; use data.protocol=standard"
+        )
     return Split(source.take(rest), source.take(chosen), _digest(rest, chosen))
 
 

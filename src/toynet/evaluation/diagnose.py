@@ -29,6 +29,7 @@ DROP, DROP_EPOCHS = 0.5, 5  # a step at least halves the rate; epochs compared b
 DROP_GAIN = 0.045  # accuracy at once beyond the trend; measured 0.05 at Adam 1e-2, 0.07 at a sound 1e-3
 RELAPSE, RELAPSE_NATS = 1.5, 0.3  # a training loss this far above its lowest has been thrown back
 STUCK = 0.98  # of the first epoch's loss: nothing was learnt
+STILL = 0.03  # of it: a loss that stays within never moved, and does not tell why
 SMOOTH_ACCURACY = 0.007  # sampling alone moves accuracy by 0.003 to 0.006 with thousands of images
 FAR_FROM_FITTED = 0.85  # training accuracy below which a smooth, falling curve was merely slow
 STEADY_SHARE = 0.15  # of the high-rate fall, in its last third: a straight line has 0.33, a plateau 0
@@ -43,7 +44,7 @@ TRAIN_FELL = 0.9  # of the training loss at the turn: it went on falling
 DEAD_SHARE = 0.5  # half of a layer's channels silent is beyond what trained networks usually show
 EXPLODING = 1e4  # float16 ends at 6.5e4; normalised networks stay below 1e2
 WEAK_RECALL, WEAK_ERROR, WEAK_T = 0.15, 1.8, 3.0  # below the mean; times mean error; standard errors
-GENTLER, MUCH_GENTLER, BOLDER = 0.5, 0.25, 3.0  # factors on the learning rate
+GENTLER, MUCH_GENTLER, BOLDER, MUCH_BOLDER = 0.5, 0.25, 3.0, 10.0  # factors on the learning rate
 LONGER = 1.5  # factor on the epochs
 
 
@@ -71,12 +72,40 @@ def diagnose(
         found.append(finding("too-short", text, {}, "note"))
     else:
         curves = Curves.of(records)
-        readings = (_lr_too_high, _lr_too_low, _not_converged, _overfitting, _val_loss_rising, _unvalidated)
+        readings = (
+            _not_learning,
+            _lr_too_high,
+            _lr_too_low,
+            _not_converged,
+            _overfitting,
+            _val_loss_rising,
+            _unvalidated,
+        )
         found += [one for reading in readings if (one := reading(curves, settings))]
     if not found:
         score = f"training loss ends at {records[-1].train_loss:.3f} after {len(records)} epochs"
         found.append(finding("nothing-stands-out", f"{score}, and the curves are calm", {}, "note"))
     return sorted(found, key=lambda one: ("serious", "moderate", "note").index(one.severity))
+
+
+def _not_learning(c: Curves, settings: Settings) -> Finding | None:
+    """A loss that never moved: weights that hardly did, or a network that died in its first steps.
+
+    One that died guesses all classes alike, at the loss that its accuracy tells.
+    """
+    if not _is_still(c):
+        return None
+    end, guessing = end_of(c.train_loss).mean(), -np.log(max(end_of(c.train_accuracy).mean(), 1e-9))
+    text = f"training loss has not moved: {c.train_loss[0]:.3f} in the first epoch, {end:.3f} at the end"
+    if end <= (1 + STILL) * guessing:
+        return finding("not-learning", text, {}, "serious")
+    text += f", which is above that of equal guesses, {guessing:.3f}: the weights hardly moved"
+    return finding("not-learning", text, scaled(settings, "optim.lr", MUCH_BOLDER), "serious")
+
+
+def _is_still(c: Curves) -> bool:
+    moved = np.abs(c.train_loss - c.train_loss[0]).max()
+    return bool(moved <= STILL * c.train_loss[0] and end_of(c.train_accuracy).mean() < 0.5)
 
 
 def _lr_too_high(c: Curves, settings: Settings) -> Finding | None:
@@ -96,7 +125,7 @@ def _relapse(c: Curves) -> str:
     if end > RELAPSE * lowest and end > lowest + RELAPSE_NATS:
         return f"training loss rose again, from {lowest:.3f} to {end:.3f}"
     steady = (np.diff(c.train_loss) < 0).mean() >= STEADY_EPOCHS
-    if end >= STUCK * first and not steady and end_of(c.train_accuracy).mean() < 0.5:
+    if end >= STUCK * first and not steady and not _is_still(c) and end_of(c.train_accuracy).mean() < 0.5:
         return f"training loss has not fallen: {first:.3f} in the first epoch, {end:.3f} at the end"
     return ""
 

@@ -16,6 +16,11 @@ _LESSONS = {  # code: title, and what to learn from it
         "The run diverged",
         "A step that overshoots makes the next gradient larger still, until numbers overflow.",
     ),
+    "not-learning": (
+        "Nothing was learnt",
+        "Steps may be too short to move the weights, or the first ones were so long that the network died: "
+        "try a learning rate ten times higher, and one ten times lower.",
+    ),
     "lr-too-high": (
         "The learning rate is too high",
         "Steps that are too long leap back and forth across the minimum instead of settling into it.",

@@ -219,7 +219,7 @@ def _result(attempt: _Attempt, status: Status, reason: str | None, scores: scori
     """The result, from what is on the disk and in memory."""
     folder, recipe, about, learner = attempt.folder, attempt.recipe, attempt.about, attempt.learner
     lines = folder.metrics()
-    size = cost(learner.model, about.card.image_shape)
+    size = cost(subject.build_model(recipe, about.card), about.card.image_shape)
     images = [recipe.train.images_in(line.epoch - 1, about.card.train_images) for line in lines]
     seconds = sum(count / line.images_per_s for count, line in zip(images, lines, strict=True))
     return RunResult(

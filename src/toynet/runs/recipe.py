@@ -41,12 +41,16 @@ class Recipe(Record):
     eval: EvalSpec = EvalSpec()
 
     @model_validator(mode="after")
-    def _validation_is_there_where_it_is_needed(self) -> Self:
+    def _parts_go_together(self) -> Self:
         needs = {"train.early_stop": self.train.early_stop, "schedule.plateau": self.schedule.plateau}
         for key in (key for key, value in needs.items() if value and self.data.protocol == "full"):
             raise ValueError(f"{key} reads validation scores, and data.protocol=full has none")
         if not self.eval.test and self.data.protocol == "full":
             raise ValueError("eval.test=false leaves nothing to score: data.protocol=full validates nothing")
+        if self.model.head == "flatten" and self.train.small is not None:
+            raise ValueError(
+                "train.small changes the images' size, which model.head=flatten must know; use gap"
+            )
         return self
 
     @field_validator("name")

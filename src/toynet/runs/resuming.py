@@ -15,6 +15,7 @@ from toynet.core.records import EpochRecord
 from toynet.core.reporter import Reporter
 from toynet.core.wording import setting
 from toynet.data import sources
+from toynet.models import catalog
 from toynet.runs.differences import Differences, differing, value_of
 from toynet.runs.folder import RunFolder
 from toynet.runs.recipe import Recipe
@@ -35,7 +36,7 @@ def changes(folder: RunFolder, recipe: str, wanted: Recipe, asked: Mapping[str, 
 
     wanted: that file with `asked`. Settings that a run was begun with by override need not be given again.
     """
-    begun = folder.recipe()
+    begun, wanted = folder.recipe(), wanted.model_copy(update={"model": catalog.resolve(wanted.model)})
     found = differing(begun, wanted)
     edited = _edited(folder.base(), recipe, begun)
     meant = (key for key in found if key in edited or any(_meet(key, one) for one in asked))

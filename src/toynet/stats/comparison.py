@@ -111,9 +111,10 @@ def _replay(table: Table, rules: Rules) -> tuple[dict[str, Estimate], tuple[str,
 
 
 def _goes_on(table: Table, variant: str, estimate: Estimate | None, look: int) -> bool:
-    """Whether more seeds may tell more; none will where every run of a variant fails."""
+    """Whether more seeds may tell more; none will where every run of a variant fails, nor, after so many as a
+    plan with an end would take, where scores do not differ from seed to seed."""
     if estimate is not None:
-        return not estimate.settled
+        return not estimate.settled and not (estimate.still and look >= sequential.LOOKS[-1])
     return bool(table.finished(variant, look).any())
 
 

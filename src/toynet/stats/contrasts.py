@@ -16,7 +16,7 @@ Scores = NDArray[np.float64]
 
 LARGEST_RATIO = 2.0
 LEVENE_LEVEL = 0.05
-_ROUNDING = 1e-9  # pp; a spread below this is the rounding of sums, not noise of training
+ROUNDING = 1e-9  # pp; a spread below this is the rounding of sums, not noise of training
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def own(scores: Scores, floor: Scores | None = None) -> Fit:
     """The paired t-test of every variant alone, with seeds - 1 degrees of freedom."""
     difference, seeds = _differences(scores), scores.shape[1]
     spread = difference.std(1, ddof=1)
-    spread[spread < _ROUNDING] = 0
+    spread[spread < ROUNDING] = 0
     least = np.zeros_like(spread) if floor is None else np.hypot(floor[1:], floor[0])
     error = np.maximum(spread, least) / np.sqrt(seeds)
     return Fit(difference.mean(1), error, seeds - 1, pooled=False, raised=least > spread)
@@ -60,7 +60,7 @@ def own(scores: Scores, floor: Scores | None = None) -> Fit:
 
 def still(scores: Scores) -> NDArray[np.bool_]:
     """Whether each variant's difference from the control is the same in every block, (variants,)."""
-    found: NDArray[np.bool_] = _differences(scores).std(1, ddof=1) < _ROUNDING
+    found: NDArray[np.bool_] = _differences(scores).std(1, ddof=1) < ROUNDING
     return found
 
 
@@ -70,7 +70,7 @@ def residual(scores: Scores) -> float:
     left = scores - scores.mean(1, keepdims=True)
     left = left - left.mean(0)
     found = float(np.sqrt((left**2).sum() / ((arms - 1) * (seeds - 1))))
-    return found if found >= _ROUNDING else 0.0
+    return found if found >= ROUNDING else 0.0
 
 
 def correlation(scores: Scores) -> float | None:
@@ -79,7 +79,7 @@ def correlation(scores: Scores) -> float | None:
     Equals 1 - residual^2 / mean variance, since the block model's residual is variance less covariance.
     """
     variance = scores.var(1, ddof=1).mean()
-    if variance < _ROUNDING**2:
+    if variance < ROUNDING**2:
         return None
     return float(1 - residual(scores) ** 2 / variance)
 
@@ -91,7 +91,7 @@ def unequal(scores: Scores) -> bool:
     positives out of 5 %.
     """
     sigma = scores.std(1, ddof=1)
-    if sigma.max() < _ROUNDING:
+    if sigma.max() < ROUNDING:
         return False
     if sigma.max() > LARGEST_RATIO * sigma.min():
         return True

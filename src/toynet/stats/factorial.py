@@ -15,7 +15,7 @@ from statsmodels.stats.anova import anova_lm
 
 from toynet.core.errors import UsageError, did_you_mean
 from toynet.core.records import Record
-from toynet.stats import intervals, sequential
+from toynet.stats import contrasts, intervals, sequential
 from toynet.stats.multiplicity import holm
 from toynet.stats.records import Interval
 
@@ -118,11 +118,13 @@ def analyse(scores: ArrayLike, switches: Switches, *, seeds: ArrayLike) -> Facto
     table = anova_lm(fitted, typ=2)
     df = int(fitted.df_resid)
     critical = intervals.pair_critical(len(terms), df, sequential.LEVEL)
-    adjusted = holm(table.loc[list(terms), "PR(>F)"])
+    sigma = float(np.sqrt(fitted.mse_resid))
+    still = sigma < contrasts.ROUNDING  # without any spread nothing is improbable
+    adjusted = np.ones(len(terms)) if still else holm(table.loc[list(terms), "PR(>F)"])
     effects = []
     for (code, term), p in zip(terms.items(), adjusted, strict=True):
         # Coded -1 and 1, a coefficient is half the difference between on and off.
-        effect, error = 2 * float(fitted.params[code]), 2 * float(fitted.bse[code])
+        effect, error = 2 * float(fitted.params[code]), 0.0 if still else 2 * float(fitted.bse[code])
         effects.append(
             Effect(
                 name=_name(term),
@@ -130,13 +132,13 @@ def analyse(scores: ArrayLike, switches: Switches, *, seeds: ArrayLike) -> Facto
                 effect=effect,
                 error=error,
                 interval=intervals.around(effect, error, critical),
-                f=float(table.loc[code, "F"]),
+                f=0.0 if still else float(table.loc[code, "F"]),
                 p=float(p),
             )
         )
     return Factorial(
         effects=tuple(effects),
-        sigma=float(np.sqrt(fitted.mse_resid)),
+        sigma=0.0 if still else sigma,
         df=df,
         blocks=len(set(blocks.tolist())),
     )

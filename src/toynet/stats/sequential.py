@@ -1,6 +1,6 @@
 """Judging before all seeds are in, without judging too often.
 
-Testing at 5 % after every seed from 3 to 20 calls 23 % of null effects real. `auto` looks four times, each
+Testing at 5 % after every seed from 3 to 20 calls 22 % of null effects real. `auto` looks four times, each
 time at a stricter level; `open` may look after every seed, for as long as anybody likes.
 """
 
@@ -21,6 +21,9 @@ simulated studies: level / look level is 3.04 at 5 %, 3.37 at 1.25 %, 3.69 at 0.
 
 FEWEST = 5
 """Seeds below which there is a description only."""
+
+MOST_SEEDS = 1000
+"""Of one arm."""
 
 _PRIOR = 1.0  # c of Wang & Ramdas: how large an effect, in standard deviations, the e-process bets on
 
@@ -49,7 +52,7 @@ def looks(plan: Looking, seeds: int) -> tuple[int, ...]:
 def next_look(plan: Looking, seeds: int) -> int | None:
     """The look after `seeds` seeds; none where the plan is at its end."""
     if plan == "open":
-        return max(seeds + 1, FEWEST)
+        return max(seeds + 1, FEWEST) if seeds < MOST_SEEDS else None
     return next((look for look in LOOKS if look > seeds), None) if plan == "auto" else None
 
 

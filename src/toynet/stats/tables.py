@@ -12,10 +12,10 @@ from toynet.core.errors import UsageError, did_you_mean
 from toynet.stats.contrasts import Scores
 from toynet.stats.intervals import Bits, lucky_spread
 from toynet.stats.records import Looking
+from toynet.stats.sequential import MOST_SEEDS
 
 Unit = Literal["percent", "fraction"]
 
-MOST_SEEDS = 1000
 _PERCENT = 100.0
 _ROUNDED = 0.06  # pp; scores are often kept to one decimal
 

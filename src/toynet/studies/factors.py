@@ -52,7 +52,8 @@ def effects(plan: Plan, entries: Mapping[tuple[str, int], Entry], margin: float)
 
 def verdict(one: Effect, margin: float, blocks: int) -> Verdict:
     """The same words as for a variant, from the effect's interval. blocks: seeds that the effects rest on."""
-    return "description only" if blocks < sequential.FEWEST else verdicts.verdict(one.interval, margin)
+    described = blocks < sequential.FEWEST or one.error == 0
+    return "description only" if described else verdicts.verdict(one.interval, margin)
 
 
 def _analyse(plan: Plan, rows: Rows) -> Factorial:

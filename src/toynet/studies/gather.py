@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import inf
 
 from toynet.core.errors import UsageError
 from toynet.core.records import RunResult
@@ -24,8 +25,8 @@ def gather(
     They are scored on validation, or on test where one of them validated nothing. Raises `UsageError` for
     runs that are one arm only, or not comparable; `ToyNetError` for one that is not finished or is damaged.
     """
-    if margin is not None and not margin > 0:
-        raise UsageError(f"margin must be above 0 points, got {margin:g}")
+    if margin is not None and not 0 < margin < inf:
+        raise UsageError(f"margin must be above 0 points and finite, got {margin:g}")
     groups = _groups(runs)
     if len(groups) < 2:
         raise UsageError("these runs differ in nothing but their seeds; name runs of two recipes at least")

@@ -71,7 +71,7 @@ class StudySpec(Record):
     """Set other training images apart to validate on for each seed, the same for all arms."""
 
     metric: Metric = "val_accuracy"
-    margin: Annotated[float, Field(gt=0)] | None = None
+    margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """The least difference that matters, in points of accuracy. None: 3 % of the control's error at the first
     look, 0.2 at least."""
 
@@ -105,6 +105,9 @@ class StudySpec(Record):
     @field_validator("factors")
     @classmethod
     def _in_order(cls, factors: dict[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+        for key, (one, other) in factors.items():
+            if one == other:
+                raise ValueError(f"{key}: name two different values, or there is nothing to compare")
         return dict(sorted(factors.items()))
 
     @model_validator(mode="after")
