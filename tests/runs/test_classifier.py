@@ -48,6 +48,17 @@ def test_the_best_weights_have_a_temperature_only_where_they_are_the_last(
     assert load_classifier(earlier).temperature is not None
 
 
+def test_a_finished_run_whose_last_weights_are_damaged_is_told(tmp_path: Path) -> None:
+    wanted = {**TINY, "train.epochs": 3, "train.checkpoint_every": 1}
+    run = toynet.train("quick", data="glyphs:400", name="one", overrides=wanted, root=tmp_path).folder
+    file = run.checkpoints / "epoch-0003" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"epoch-0003.* take the best by --checkpoint best"):
+        load_classifier(run)
+    (run.path / "result.json").unlink()
+    load_classifier(run)  # as far as it got
+
+
 def test_its_probabilities_are_those_of_the_runs_own_predictions(run, classifier, images) -> None:
     arrays = run.predictions()
     temperature = fit_temperature(arrays["val_logits"], arrays["val_labels"])

@@ -213,3 +213,16 @@ def test_the_schema_of_the_issue_is_kept():
 def test_a_flat_head_takes_no_smaller_images():
     with pytest.raises(UsageError, match=r"train\.small changes the images' size.* use gap"):
         Recipe.load("quick", {"model.head": "flatten", "train.small": {"side_px": 16}})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("model.widths", "abc", r"model\.widths: input should be a list, such as \[16, 32\], got 'abc'"),
+        ("model", 3, "model: this is a table of settings; set its keys one by one"),
+        ("train.epochs", 10**12, r"train\.epochs: input should be less than or equal to 100000"),
+    ],
+)
+def test_errors_are_in_the_words_of_a_recipe(key: str, value: object, told: str):
+    with pytest.raises(UsageError, match=told):
+        Recipe.load("quick", {key: value})

@@ -141,7 +141,7 @@ def _fail(message: str, code: int, debug: bool) -> int:
 
 def _usage(error: BaseException, arguments: list[str]) -> str:
     """Typer's message with the nearest verb or option, and where to read on."""
-    message = str(getattr(error, "format_message", lambda: str(error))())
+    message = str(getattr(error, "format_message", lambda: str(error))()).replace("Value error, ", "")
     if message.startswith("No such command"):
         verbs = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
         verbs += [group.name for group in app.registered_groups if group.name]

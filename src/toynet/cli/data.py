@@ -105,8 +105,8 @@ def copies(
     for copy in found:
         differ = "" if len(set(copy.classes)) == 1 else "  ({}, {})".format(*copy.classes)
         print(f"{copy.likeness:.3f}  {copy.image} = {copy.trained}{differ}")
-    if found and output:
-        print(f"wrote {output}")
+    if output:
+        print(f"wrote {output}" if found else f"{output} is not written: there are no pairs to show")
 
 
 @app.command(epilog="Example:  toynet data preview --recipe report/base --data glyphs -o preview.png")

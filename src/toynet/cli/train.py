@@ -67,8 +67,9 @@ def train(
     if result.reason:
         print(f"{result.status.replace('_', ' ')}  {result.reason}")
     print(
-        f"training       {result.epochs} of {result.planned_epochs} epochs in {duration(result.train_s)}, "
-        f"{result.images_per_s:,.0f} images/s, {result.precision}, {counted(result.threads, 'thread')}"
+        f"training       {result.epochs} of {counted(result.planned_epochs, 'epoch')} "
+        f"in {duration(result.train_s)}, {result.images_per_s:,.0f} images/s, {result.precision}, "
+        f"{counted(result.threads, 'thread')}"
     )
     if not result.exact:
         print(f"not exact      {run.path / 'inexact.jsonl'} says why")

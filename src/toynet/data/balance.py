@@ -23,6 +23,8 @@ class Balance:
         return self.most / self.fewest if self.fewest else float("inf")
 
     def __str__(self) -> str:
+        if self.most == self.fewest:
+            return f"every class has {self.most:,} training images"
         counts = f"{self.most:,} and {self.fewest:,}"
         return f"{self.largest} has {self.ratio:.1f} times the training images of {self.smallest} ({counts})"
 

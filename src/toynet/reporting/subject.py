@@ -52,6 +52,8 @@ def _open(name: str | Path, runs: Path, studies: Path) -> StudyFolder | RunFolde
         raise UsageError(f"{name} is a study and a run; give a path: {found[0].path} or {found[1].path}")
     if found:
         return found[0]
+    if (runs / name).is_dir():
+        return RunFolder.open(name, runs)  # which says what is wrong with it
     known = [entry.parent.name for entry in studies.glob("*/journal.jsonl")]
     known += [entry.parent.name for entry in runs.glob("[!.]*/recipe.toml")]
     hint = (

@@ -106,7 +106,7 @@ _CAUTIONS = {  # code: title, and what to do about it
     ),
     "few-seeds": (
         "Too few seeds",
-        "Run at least 5 seeds: --seeds 5, or --seeds auto, which stops by itself.",
+        'Run at least 5 seeds of each arm; a study with seeds = "auto" stops by itself.',
     ),
     "no-spread": (
         "A difference without spread",

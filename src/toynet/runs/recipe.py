@@ -25,6 +25,11 @@ Table = dict[str, Any]
 
 
 _LONGEST_LABEL = 60
+_IN_WORDS = {
+    "tuple_type": "input should be a list, such as [16, 32]",
+    "model_type": "this is a table of settings; set its keys one by one",
+}
+"""What pydantic says in Python's words, by type of error."""
 
 
 class Recipe(Record):
@@ -209,7 +214,7 @@ def _explain(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"{key} is not a setting; {_near_setting(key)}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _IN_WORDS.get(first["type"], first["msg"]).removeprefix("Value error, ")
     given = first["input"]
     shown = "" if isinstance(given, dict) else f", got {given!r}"
     return f"{key}: {message[:1].lower()}{message[1:]}{shown}" if key else message

@@ -30,7 +30,8 @@ def load_plain(folder: RunFolder, which: Which = "last") -> nn.Module:
     """The run's model in float32 on the CPU, with averaged weights where the recipe keeps an average.
 
     `last` is the state that the run's scores belong to; `best` the checkpoint with the highest validation
-    accuracy. Raises `CheckpointError` when there is no whole checkpoint.
+    accuracy. Raises `CheckpointError` when there is no whole checkpoint, and for a finished run of which the
+    last is damaged: an earlier one is not what its scores and its calibration belong to.
     """
     check(which)
     recipe = folder.recipe()
@@ -40,7 +41,9 @@ def load_plain(folder: RunFolder, which: Which = "last") -> nn.Module:
             raise CheckpointError(f"run {folder.name} has no best checkpoint")
         parts, _ = checkpoints.load(path)
     else:
-        parts, _, _ = checkpoints.load_latest(folder.checkpoints)
+        parts, _, passed_over = checkpoints.load_latest(folder.checkpoints)
+        if passed_over and folder.result() is not None:
+            raise CheckpointError(f"{passed_over[0]}; bring that back, or take the best by --checkpoint best")
     model = subject.build_model(recipe, folder.card())
     take_weights(model, parts, recipe.train)
     return model

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from toynet.core.errors import ToyNetError
 from toynet.core.records import Record
-from toynet.core.wording import duration
+from toynet.core.wording import counted, duration
 from toynet.runs.setups import Trial
 from toynet.stats import power, sequential
 from toynet.studies import analysis, design
@@ -116,4 +116,7 @@ def _published_spread(plan: Plan) -> tuple[float, str]:
     (low, spread), (high, other) = list(pairwise(_PUBLISHED))[place - 1]
     share = min(max(log(epochs / low) / log(high / low), 0.0), 1.0)
     sigma = exp((1 - share) * log(spread) + share * log(other))
-    return sigma, f"sigma as published for {epochs} epochs of a ResNet-9 on CIFAR-10; yours will differ"
+    return (
+        sigma,
+        f"sigma as published for {counted(epochs, 'epoch')} of a ResNet-9 on CIFAR-10; yours will differ",
+    )

@@ -122,7 +122,10 @@ def journal(folder: StudyFolder, plan: Plan, known_before: Callable[[Plan], Plan
     old = folder.plans()[-1]
     told = _differences(old, plan)
     if told:
-        raise UsageError(f"study {folder.name} was begun differently ({told}); start a new one by --name")
+        raise UsageError(
+            f"study {folder.name} was begun differently ({told}); give what was set then, or start a new one "
+            "by --name"
+        )
     if old.spec.seeds != plan.spec.seeds:
         _check_extension(folder, old.spec, plan.spec)
         longer = old.model_copy(update={"spec": plan.spec})

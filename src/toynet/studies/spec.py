@@ -227,7 +227,7 @@ def source(name: str) -> str:
         )
     if name not in shipped():
         raise UsageError(
-            f"there is no study {name}; {did_you_mean(name, shipped())} A file's name ends in .toml"
+            f"there is no study {name}; {did_you_mean(name, shipped())}; a file's name ends in .toml"
         )
     return (resources.files("toynet.studies") / "shipped" / f"{name}.toml").read_text()
 

@@ -171,7 +171,7 @@ class SmallSpec(Settings):
 class TrainSpec(Settings):
     """The loop itself."""
 
-    epochs: Annotated[int, Field(ge=1)] = 100
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 100
     batch_size: Annotated[int, Field(ge=2)] = 128
     micro_batch: Annotated[int, Field(ge=2)] | None = None
     """Images per forward pass; gradients add up over a batch. It sets what batch norm averages over."""

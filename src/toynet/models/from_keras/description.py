@@ -6,6 +6,7 @@ layer becomes a node of its own; dropout, augmentation and the like are passed t
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 _KINDS = {
@@ -66,9 +67,9 @@ def graph(config: Mapping[str, Any]) -> Node:
 
 
 def standardising_layers(config: Mapping[str, Any] | None) -> list[str]:
-    """The names of layers that scale the images, wherever they stand."""
+    """The names of layers that scale the images: what stands behind a convolution scales something else."""
     try:
-        layers = (config or {})["config"]["layers"]
+        layers = takewhile(lambda one: one["class_name"] != "Conv2D", (config or {})["config"]["layers"])
         return [str(layer["config"]["name"]) for layer in layers if layer["class_name"] in _STANDARDISING]
     except (KeyError, TypeError):
         return []
