@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from toynet import stats
     from toynet.api.benching import bench
-    from toynet.api.catalogue import architecture, architectures, recipes
     from toynet.api.copies import Copy, copies
     from toynet.api.data import DataInfo, info
     from toynet.api.diagnosis import diagnose
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from toynet.api.previews import preview
     from toynet.api.run import Run, open_run
     from toynet.api.studies import compare, final, rehearse, study
+    from toynet.api.trainable import architecture, architectures, recipes
     from toynet.api.training import train
     from toynet.core.errors import ToyNetError
     from toynet.exporting.records import Export
@@ -89,8 +89,8 @@ _HOMES = {
     "Recipe": "runs.recipe",
     "Run": "api.run",
     "ToyNetError": "core.errors",
-    "architecture": "api.catalogue",
-    "architectures": "api.catalogue",
+    "architecture": "api.trainable",
+    "architectures": "api.trainable",
     "bench": "api.benching",
     "compare": "api.studies",
     "copies": "api.copies",
@@ -104,7 +104,7 @@ _HOMES = {
     "open_run": "api.run",
     "predict": "api.pictures",
     "preview": "api.previews",
-    "recipes": "api.catalogue",
+    "recipes": "api.trainable",
     "rehearse": "api.studies",
     "report": "api.pages",
     "serve": "serving.entry",

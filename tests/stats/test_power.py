@@ -82,7 +82,9 @@ def test_the_outlook():
     assert power.outlook(sigma=0.25, seeds=20, plan="auto", variants=2).startswith(
         "with sigma 0.25 this plan can see "
     )
-    assert power.outlook(sigma=0.25, seeds=4) == "with 4 seeds this plan describes only; a verdict needs 5"
+    assert power.outlook(sigma=0.25, seeds=4) == (
+        "with sigma 0.25 this plan only describes: a verdict needs 5 seeds"
+    )
     assert "nothing at 5 seeds" in power.outlook(sigma=0.25, seeds=9, plan="open", family=9)
 
 

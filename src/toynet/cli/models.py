@@ -18,7 +18,7 @@ app = typer.Typer(
 @app.command("list", epilog="Example:  toynet models list")
 def list_models() -> None:
     """Every architecture with the parameters and MACs of its default widths, for 32x32 colour images."""
-    from toynet.api.catalogue import architectures
+    from toynet.api.trainable import architectures
 
     print(f"{'name':<16}  parameters   trainable    MMACs")
     for name, size in architectures().items():
@@ -37,7 +37,7 @@ def show(
     ] = None,
 ) -> None:
     """An architecture layer by layer: output shapes, parameters, MACs."""
-    from toynet.api.catalogue import architecture
+    from toynet.api.trainable import architecture
 
     total = architecture(
         name,

@@ -15,7 +15,7 @@ app = typer.Typer(
 @app.command("list", epilog="Example:  toynet recipes list")
 def list_recipes() -> None:
     """Every shipped recipe and what it is for."""
-    from toynet.api.catalogue import recipes
+    from toynet.api.trainable import recipes
 
     names = recipes()
     width = max(len(name) for name in names)

@@ -126,7 +126,7 @@ def outlook(
     """One line on the first look and the last: what a plan sees there, 4 times in 5."""
     looks = sequential.looks(plan, seeds)
     if looks[-1] < sequential.FEWEST:
-        return f"with {looks[-1]} seeds this plan describes only; a verdict needs {sequential.FEWEST}"
+        return f"with sigma {sigma:.2f} this plan only describes: a verdict needs {sequential.FEWEST} seeds"
     seen = [
         (visible(sigma=sigma, seeds=look, plan=plan, variants=variants, rho=rho, family=family), look)
         for look in sorted({looks[0], looks[-1]})

@@ -13,6 +13,9 @@ from toynet.models.cost import ModelCost, cost
 from toynet.models.spec import ModelSpec
 from toynet.runs.recipe import Recipe, shipped
 
+recipes = shipped
+"""Under the name that users know it by; `Recipe.load` reads one."""
+
 _USUAL_SHAPE = (32, 32, 3)
 
 
@@ -48,11 +51,6 @@ def architecture(
     if target is not None:
         write_atomic(target, drawings.diagram(spec, classes=classes, image_shape=image_shape))
     return found
-
-
-def recipes() -> dict[str, str]:
-    """The shipped recipes and the sentence that each opens with; `Recipe.load` reads one."""
-    return shipped()
 
 
 def _cost(spec: ModelSpec, classes: int, image_shape: ImageShape) -> ModelCost:
