@@ -12,6 +12,7 @@ import pytest
 from toynet.core import memory
 
 MIB = 2**20
+LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 ON_GLIBC = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
 
 PAGE_FAULTS = """
@@ -36,11 +37,46 @@ def test_large_blocks_are_faulted_in_once_and_kept():
     assert page_faults("kept") * 4 < page_faults("not kept")
 
 
+ON_LARGE_PAGES = """
+import sys
+from pathlib import Path
+from toynet.core import memory
+if sys.argv[1] != "not kept":
+    assert memory.keep_freed_memory()
+if sys.argv[1] == "forgotten":
+    memory.forget_peak()
+held = bytearray(64 << 20)
+lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+print(next(line.split()[1] for line in lines if line.startswith("AnonHugePages")))
+"""
+
+
+def kib_on_large_pages(how: str) -> int:
+    command = [sys.executable, "-c", ON_LARGE_PAGES, how]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(
+    not LARGE_PAGES.exists() or "[madvise]" not in LARGE_PAGES.read_text(),
+    reason="the system has no large pages, or gives them unasked",
+)
+@pytest.mark.parametrize("how", ["kept", "forgotten"])
+def test_what_is_kept_lies_on_large_pages(how: str):
+    assert kib_on_large_pages(how) >= 48 * 1024 > kib_on_large_pages("not kept")
+
+
 class Older:
     """The C library before 2.35, which refuses a large threshold."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[int, int]] = []
+        self.malloc = self.Full()
+
+    class Full:
+        """Has no memory left."""
+
+        def __call__(self, size: int) -> None:
+            return None
 
     def mallopt(self, name: int, value: int) -> int:
         self.asked.append((name, value))

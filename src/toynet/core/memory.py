@@ -17,7 +17,16 @@ _NEVER = 2**31 - 1
 _BLOCK_SIZES = 2**30, 2**25
 """Bytes from which on a freed block goes back to the kernel; an older glibc takes 2^25 at most (man page)."""
 
+_LARGE_PAGED = 3 * 2**29
+"""Bytes of memory to come for which large pages are asked. Of 2^31 glibc would give back what is free."""
+
+_PAGE_SIZE, _LARGEST_PAGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"), 2**22
+"""Of large pages, in bytes; those of some ARM systems are so large that most of each would be wasted."""
+
 _MEMINFO, _GROUPS, _GROUP_FILES = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_keeping = False
+"""Whether this process keeps freed memory."""
+
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -26,13 +35,33 @@ def keep_freed_memory() -> bool:
 
     A training step frees its tensors and asks for the same sizes again. glibc gives large blocks back to the
     kernel at once, which then has to clear each of their pages anew; on tensors of tens of MiB that took
-    longer than the arithmetic. Other C libraries are left as they are.
+    longer than the arithmetic. What is kept lies on large pages where the system has them, as looking up
+    small ones takes time too. Other C libraries are left as they are.
     """
+    global _keeping
     library = _glibc()
-    if library is None:
+    if library is None or not library.mallopt(_TRIM_THRESHOLD, _NEVER):
         return False
-    kept = bool(library.mallopt(_TRIM_THRESHOLD, _NEVER))
-    return kept and any(library.mallopt(_MMAP_THRESHOLD, size) for size in _BLOCK_SIZES)
+    size = next((size for size in _BLOCK_SIZES if library.mallopt(_MMAP_THRESHOLD, size)), None)
+    if size is None:
+        return False
+    _ask_for_large_pages(library, size // 2)
+    _keeping = True
+    return True
+
+
+def _ask_for_large_pages(library: ctypes.CDLL, block: int) -> None:
+    """For memory that will be allocated: it is taken in blocks of so many bytes, untouched, and freed."""
+    try:
+        if int(_PAGE_SIZE.read_text()) > _LARGEST_PAGE:
+            return
+    except (OSError, ValueError):
+        return
+    library.malloc.argtypes, library.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+    addresses = [library.malloc(block) for _ in range(_LARGE_PAGED // block)]
+    for address in filter(None, addresses):
+        _advise(address, block, mmap.MADV_HUGEPAGE)
+        library.free(ctypes.c_void_p(address))
 
 
 def forget_peak() -> None:
@@ -40,6 +69,8 @@ def forget_peak() -> None:
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)
+    if _keeping:
+        keep_freed_memory()
     try:
         _CLEAR.write_text("5")
     except OSError:

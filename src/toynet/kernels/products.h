@@ -118,6 +118,17 @@ INLINE lanes dotted(lanes sum, words a, words b) {
 #define KEEP(vector) (void)(vector)
 #endif
 
+/* Let nothing stay in registers from here on: where there are few, a compiler would write to memory what it wants to keep,
+ * and to fetch what was read before is cheaper. */
+#ifdef __AVX512F__
+#define FORGET() (void)0
+#else
+#define FORGET() __asm__ volatile("" ::: "memory")
+#endif
+
+/* Reach a place from the one before it: a compiler would compute all beforehand, and keep them in memory. */
+#define STEPWISE(place) __asm__("" : "+r"(place))
+
 /* The words of a product's left factor: that of row r and step s lies at r * row + s * step. */
 typedef struct {
     const word *at;

@@ -57,51 +57,71 @@ INLINE void results_of(const lanes *p, way w, lanes *results) {
     }
 }
 
-/* The results of one tile for LANES filters, from sums that are `apart` floats from point to point; plus what lies
- * `aside` of their places, if that is not 0. */
-INLINE void turn_back(const float *sums, index apart, number *const *at, index filter, index aside, kind k) {
-    int across = POINTS[ALONG[k]], tall = RESULTS[DOWN[k]], wide = RESULTS[ALONG[k]];
-    lanes t[MOST_SIDE][4];
-#pragma GCC unroll 6
-    for (int j = 0; j < across; j++) {
-        lanes p[MOST_SIDE];
-#pragma GCC unroll 6
-        for (int i = 0; i < POINTS[DOWN[k]]; i++) p[i] = load_floats(sums + (i * across + j) * apart);
-        results_of(p, DOWN[k], t[j]);
-    }
+/* One line of a tile's results, to their places; plus what lies `aside` of these, if that is not 0. */
+INLINE void put_line(const lanes *points, const window *w, int line, index filters, index filter, index aside, kind k) {
+    if (w->row[line] == nothing) return;
+    number *to = (number *)w->row[line] + filter;
+    lanes results[4];
+    results_of(points, ALONG[k], results);
 #pragma GCC unroll 4
-    for (int i = 0; i < tall; i++) {
-        lanes p[MOST_SIDE], results[4];
+    for (int j = 0; j < RESULTS[ALONG[k]]; j++, to += filters)
+        if (j >= w->first && j < w->end) store(to, aside ? results[j] + load(to + aside) : results[j]);
+}
+
+/* The results of one tile for LANES filters, from sums that are `apart` floats from point to point. Lines of the upper
+ * half and the lower go in pairs, as FOUR's have most in common. */
+INLINE void turn_back(const float *sums, index apart, const window *w, index filters, index filter, index aside,
+                      kind k) {
+    int across = POINTS[ALONG[k]], half = RESULTS[DOWN[k]] / 2;
+#pragma GCC unroll 2
+    for (int line = 0; line < half; line++) {
+        lanes upper[MOST_SIDE], lower[MOST_SIDE];
+        FORGET();
 #pragma GCC unroll 6
-        for (int j = 0; j < across; j++) p[j] = t[j][i];
-        results_of(p, ALONG[k], results);
-#pragma GCC unroll 4
-        for (int j = 0; j < wide; j++) {
-            number *to = at[i * wide + j] + filter;
-            if (at[i * wide + j] != nothing) store(to, aside ? results[j] + load(to + aside) : results[j]);
+        for (int j = 0; j < across; j++) {
+            lanes points[MOST_SIDE], results[4];
+            const float *from = sums + j * apart;
+#pragma GCC unroll 6
+            for (int i = 0; i < POINTS[DOWN[k]]; i++, from += across * apart) {
+                STEPWISE(from);
+                points[i] = load_floats(from);
+            }
+            results_of(points, DOWN[k], results);
+            upper[j] = results[line];
+            lower[j] = results[line + half];
         }
+        put_line(upper, w, line, filters, filter, aside, k);
+        put_line(lower, w, line + half, filters, filter, aside, k);
+    }
+}
+
+/* One line of points of pixels, from those down the columns. */
+INLINE void turn_line(const lanes *line, word *points, index channel, index apart, kind k) {
+    lanes found[MOST_SIDE];
+    pixel_points(line, ALONG[k], found);
+#pragma GCC unroll 6
+    for (int j = 0; j < POINTS[ALONG[k]]; j++, points += apart) {
+        STEPWISE(points);
+        store((number *)points + channel, found[j]);
     }
 }
 
 /* The points of `count` tiles' pixels: by point, which are `apart` words from one another, tile and channel. */
 INLINE void turn_pixels(const number *x, const geometry *g, index start, index count, word *points, index apart, kind k) {
-    index channels = g->channels, steps = channels / PER_WORD;
-    int across = POINTS[ALONG[k]];
-    const number *at[MOST_POINTS];
+    index channels = g->channels, step = POINTS[ALONG[k]] * apart;
     spot here = spot_of(g, k, start);
-    for (index tile = 0; tile < count; tile++, here = next_spot(g, k, here)) {
-        place_pixels(x, g, here, k, at);
+    for (index tile = 0; tile < count; tile++, here = next_spot(g, k, here), points += channels / PER_WORD) {
+        window w = pixels_of(x, g, here, k);
         ask_pixels(x, g, here, k);
         for (index channel = 0; channel < channels; channel += LANES) {
-            lanes pixels[MOST_POINTS];
-            load_all(at, channel, pixels_in_all(k), pixels);
 #pragma GCC unroll 6
             for (int line = 0; line < POINTS[DOWN[k]]; line++) {
-                lanes found[MOST_SIDE];
-                pixel_points(pixels, line, k, found);
-#pragma GCC unroll 6
-                for (int j = 0; j < across; j++)
-                    store((number *)(points + (line * across + j) * apart + tile * steps) + channel, found[j]);
+                lanes found[2][MOST_SIDE];
+                if (second(DOWN[k], line)) continue;
+                FORGET();
+                pixel_line(&w, channels, channel, k, line, found);
+                turn_line(found[0], points + line * step, channel, apart, k);
+                if (paired(DOWN[k], line)) turn_line(found[1], points + (line + 1) * step, channel, apart, k);
             }
         }
     }
@@ -126,7 +146,6 @@ INLINE void filter_tiles(const number *x, const void *kernel, number *y, index a
     int all = points_in_all(k);
     float *sums = (float *)(room + all * apart);
     word *fresh = (word *)(sums + all * far);
-    const number *at[MOST_POINTS];
     turn_pixels(x, g, start, count, room, apart, k);
     for (index first = begin; first < end; first += panel) {
         index width = end - first < panel ? end - first : panel, held = kernel_apart(j, j->fresh ? width : g->filters);
@@ -138,10 +157,10 @@ INLINE void filter_tiles(const number *x, const void *kernel, number *y, index a
         }
         spot here = spot_of(g, k, start);
         for (index tile = 0; tile < count; tile++, here = next_spot(g, k, here)) {
-            place_results(y, g, here, k, at);
+            window w = outputs_of(y, g, here, k);
             ask_results(y, g, here, k);
             for (index filter = 0; filter < width; filter += LANES)
-                turn_back(sums + tile * panel + filter, far, (number *const *)at, first + filter, aside, k);
+                turn_back(sums + tile * panel + filter, far, &w, g->filters, first + filter, aside, k);
         }
     }
 }

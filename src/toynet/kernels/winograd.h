@@ -39,7 +39,7 @@ static const way DOWN[] = {FOUR, HALF, TWICE}, ALONG[] = {FOUR, HALF, TWICE};
 static const way DOWN[] = {TWO, HALF, TWICE}, ALONG[] = {FOUR, HALF, TWICE};
 #endif
 
-enum { MOST_SIDE = 6, MOST_POINTS = 36, TAPS = 9, MOST_OUTPUTS = 16 };
+enum { MOST_SIDE = 6, MOST_POINTS = 36, TAPS = 9 };
 
 /* By way: pixels, points and results, and how far apart the pixels of neighbouring tiles are. */
 static const int PIXELS[] = {4, 6, 5, 3}, POINTS[] = {4, 6, 5, 5}, RESULTS[] = {2, 4, 2, 4}, STEP[] = {2, 4, 4, 2};
@@ -71,7 +71,8 @@ typedef struct {
     index kind, reversed, fresh, many, sharing, threads;
 } job;
 
-static const number nothing[MOST_CHANNELS];
+/* A row of a window that is outside of the maps. */
+static const number nothing[MOST_SIDE * MOST_CHANNELS];
 
 INLINE index parts(index whole, index part) { return (whole + part - 1) / part; }
 
@@ -98,33 +99,32 @@ INLINE spot next_spot(const geometry *g, kind k, spot at) {
     return at;
 }
 
-/* Where down x along places lie of which the first is at (row, column); `nothing` outside the map. */
-INLINE void place(const number *map, index height, index width, index channels, index row, index column, int down,
-                  int along, const number **at) {
+/* A window over a map: where its rows begin, `nothing` for those outside, and which of its columns are inside. */
+typedef struct {
+    const number *row[MOST_SIDE];
+    int first, end;
+} window;
+
+INLINE window window_of(const number *map, index height, index width, index channels, index row, index column, int down,
+                        int along) {
+    window w = {.first = column < 0 ? (int)-column : 0, .end = column + along > width ? (int)(width - column) : along};
     const number *first = map + (row * width + column) * channels;
-    if (row >= 0 && column >= 0 && row + down <= height && column + along <= width) {
-        for (int i = 0; i < down; i++, first += width * channels)
-            for (int j = 0; j < along; j++) at[i * along + j] = first + j * channels;
-        return;
-    }
-    int inside[MOST_SIDE];
-    for (int j = 0; j < along; j++) inside[j] = column + j >= 0 && column + j < width;
-    for (int i = 0; i < down; i++, first += width * channels) {
-        int within = row + i >= 0 && row + i < height;
-        for (int j = 0; j < along; j++) at[i * along + j] = within & inside[j] ? first + j * channels : nothing;
-    }
+#pragma GCC unroll 6
+    for (int i = 0; i < down; i++, first += width * channels)
+        w.row[i] = row + i >= 0 && row + i < height ? first : nothing;
+    return w;
 }
 
-INLINE void place_pixels(const number *maps, const geometry *g, spot tile, kind k, const number **at) {
+INLINE window pixels_of(const number *maps, const geometry *g, spot tile, kind k) {
     index row = tile.row * STEP[DOWN[k]] - g->top, column = tile.column * STEP[ALONG[k]] - g->left;
     const number *map = maps + tile.image * g->height * g->width * g->channels;
-    place(map, g->height, g->width, g->channels, row, column, PIXELS[DOWN[k]], PIXELS[ALONG[k]], at);
+    return window_of(map, g->height, g->width, g->channels, row, column, PIXELS[DOWN[k]], PIXELS[ALONG[k]]);
 }
 
-INLINE void place_results(const number *maps, const geometry *g, spot tile, kind k, const number **at) {
+INLINE window outputs_of(const number *maps, const geometry *g, spot tile, kind k) {
     index row = tile.row * RESULTS[DOWN[k]] - g->over, column = tile.column * RESULTS[ALONG[k]] - g->before;
     const number *map = maps + tile.image * g->tall * g->wide * g->filters;
-    place(map, g->tall, g->wide, g->filters, row, column, RESULTS[DOWN[k]], RESULTS[ALONG[k]], at);
+    return window_of(map, g->tall, g->wide, g->filters, row, column, RESULTS[DOWN[k]], RESULTS[ALONG[k]]);
 }
 
 /* Ask for down x along places of a map early, that they may be near when they are needed. Places behind the maps do no
@@ -155,38 +155,49 @@ INLINE lanes combined(lanes one, lanes other, float share) {
     return share == 0 ? one : share > 0 ? one + other : one - other;
 }
 
-INLINE void load_all(const number *const *at, index channel, int count, lanes *found) {
-#pragma GCC unroll 36
-    for (int i = 0; i < count; i++) found[i] = load(at[i] + channel);
+/* LANES numbers of one column of a window, `at` that distance from where its rows begin; 0 if the column is outside. */
+INLINE void column_of(const window *w, index at, int column, int count, lanes *found) {
+    int inside = column >= w->first && column < w->end;
+#pragma GCC unroll 6
+    for (int i = 0; i < count; i++) found[i] = inside ? load(w->row[i] + at) : (lanes){0};
 }
 
 /* FOUR's points 1 to 4, by the values NEAR, -NEAR, FAR and -FAR, from what is even and odd in the value. */
 INLINE lanes with_sign(lanes even, lanes odd, int point) { return point % 2 ? even + odd : even - odd; }
 
-/* One point of pixels of one dimension that are `apart` vectors from one another. */
-INLINE lanes point_of(const lanes *d, int apart, way w, int point) {
-    if (w != FOUR) return combined(d[ONE[w][point] * apart], d[OTHER[w][point] * apart], SHARE[w][point]);
-    if (point == 0) return d[0] - d[2 * apart] * (NEAR2 + FAR2) + d[4 * apart];
-    if (point == 5) return d[apart] - d[3 * apart] * (NEAR2 + FAR2) + d[5 * apart];
+/* Whether this point and the next are the sum and the difference of the same two. */
+INLINE int paired(way w, int point) { return w == FOUR && (point == 1 || point == 3); }
+
+/* Whether it is the second of such a pair. */
+INLINE int second(way w, int point) { return point > 0 && paired(w, point - 1); }
+
+/* One point of pixels of one dimension. */
+INLINE lanes pixel_point(const lanes *d, way w, int point) {
+    if (w != FOUR) return combined(d[ONE[w][point]], d[OTHER[w][point]], SHARE[w][point]);
+    if (point == 0) return d[0] - d[2] * (NEAR2 + FAR2) + d[4];
+    if (point == 5) return d[1] - d[3] * (NEAR2 + FAR2) + d[5];
     int near = point < 3;
-    lanes even = d[4 * apart] - d[2 * apart] * (near ? FAR2 : NEAR2);
-    lanes odd = d[3 * apart] * (near ? NEAR : FAR) - d[apart] * (near ? FAR : NEAR);
+    lanes even = d[4] - d[2] * (near ? FAR2 : NEAR2);
+    lanes odd = d[3] * (near ? NEAR : FAR) - d[1] * (near ? FAR : NEAR);
     return with_sign(even, odd, point);
 }
 
 /* All of them. What two points have in common the compiler computes once. */
-INLINE void points_of(const lanes *d, way w, lanes *points) {
+INLINE void pixel_points(const lanes *d, way w, lanes *points) {
 #pragma GCC unroll 6
-    for (int point = 0; point < POINTS[w]; point++) points[point] = point_of(d, 1, w, point);
+    for (int point = 0; point < POINTS[w]; point++) points[point] = pixel_point(d, w, point);
 }
 
-/* One line of points of pixels. */
-INLINE void pixel_points(const lanes *pixels, int line, kind k, lanes *points) {
-    lanes t[MOST_SIDE];
-    int across = PIXELS[ALONG[k]];
+/* One line of the points of a tile's pixels down its columns, for LANES channels, and the next, if it is `paired`. */
+INLINE void pixel_line(const window *w, index channels, index channel, kind k, int line, lanes found[2][MOST_SIDE]) {
 #pragma GCC unroll 6
-    for (int j = 0; j < across; j++) t[j] = point_of(pixels + j, across, DOWN[k], line);
-    points_of(t, ALONG[k], points);
+    for (int j = 0; j < PIXELS[ALONG[k]]; j++, channel += channels) {
+        lanes pixels[MOST_SIDE];
+        STEPWISE(channel);
+        column_of(w, channel, j, PIXELS[DOWN[k]], pixels);
+        found[0][j] = pixel_point(pixels, DOWN[k], line);
+        if (paired(DOWN[k], line)) found[1][j] = pixel_point(pixels, DOWN[k], line + 1);
+    }
 }
 
 /* The points of LANES filters of a kernel by LANES channels, from these on: a part of a block, `apart` words from point
@@ -194,7 +205,5 @@ INLINE void pixel_points(const lanes *pixels, int line, kind k, lanes *points) {
 void winograd_points(const float *kernel, index filter, index channel, word *points, index apart, const job *j);
 
 INLINE int points_in_all(kind k) { return POINTS[DOWN[k]] * POINTS[ALONG[k]]; }
-
-INLINE int pixels_in_all(kind k) { return PIXELS[DOWN[k]] * PIXELS[ALONG[k]]; }
 
 #endif

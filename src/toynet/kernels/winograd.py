@@ -39,7 +39,8 @@ _FEW_TILES, _FRESH_NUMBERS = 128, 4_194_304
 """With so few in all, and no more than filters, each thread turns the kernel for its share of filters itself,
 and the pixels of all tiles, or of as many as have so many numbers in their points: more leave its caches."""
 
-_FEWEST_PAIRED, _PAIR_NUMBERS = 32, 1_048_576
+_FEWEST_PAIRED = 32
+_PAIR_NUMBERS = {torch.bfloat16: 1_048_576, torch.float32: 524_288}
 """The same for the gradient by the kernel."""
 
 _MANY_TILES = 32
@@ -169,7 +170,7 @@ def _plan(shape: torch.Size, numbers: torch.dtype, filters: int, windows: Window
         down, *back, 1, 1, *((top, left) if halves else (0, 0)), numbers=numbers, threads=threads
     )
     backward.reversed = 1
-    kernel = _summing(forth, *there, top, left, 0, 0, threads=threads)
+    kernel = _summing(forth, *there, top, left, 0, 0, numbers=numbers, threads=threads)
     rooms = (_room("winograd_filter_room", job, numbers) for job in (forward, backward))
     return _Plan(
         forward, next(rooms), backward, next(rooms), kernel, _room("winograd_gradient_room", kernel, numbers)
@@ -189,7 +190,7 @@ def _filtering(kind: _Kind, *geometry: int, numbers: torch.dtype, threads: int) 
     return job
 
 
-def _summing(kind: _Kind, *geometry: int, threads: int) -> _Job:
+def _summing(kind: _Kind, *geometry: int, numbers: torch.dtype, threads: int) -> _Job:
     """Threads share tiles unless it costs more to read these twice than to have sums of their own."""
     job = _Job(*geometry, kind=kind.number)
     count, channels, filters = _tiles_of(job, kind), job.channels, job.filters
@@ -200,7 +201,7 @@ def _summing(kind: _Kind, *geometry: int, threads: int) -> _Job:
     job.threads = groups * job.sharing
     # All sums are read and written for every so many tiles.
     fewest = channels * filters // (channels + filters)
-    many = max(_FEWEST_PAIRED, fewest, _PAIR_NUMBERS // (kind.points * (channels + filters)))
+    many = max(_FEWEST_PAIRED, fewest, _PAIR_NUMBERS[numbers] // (kind.points * (channels + filters)))
     job.many = _rounded_up(min(-(-count // groups), many), 2)
     return job
 

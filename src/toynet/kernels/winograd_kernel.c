@@ -15,53 +15,74 @@ INLINE lanes output_point(const lanes *r, way w, int point) {
     return with_sign(r[0] + r[2] * square, r[1] * value + r[3] * (value * square), point);
 }
 
-/* One line of points of gradients by outputs. */
-INLINE void gradient_points(const number *const *at, index filter, int line, kind k, lanes *points) {
-    lanes t[4];
-    way along = ALONG[k];
-    int wide = RESULTS[along];
-#pragma GCC unroll 4
-    for (int j = 0; j < wide; j++) {
-        lanes column[4];
-#pragma GCC unroll 4
-        for (int i = 0; i < RESULTS[DOWN[k]]; i++) column[i] = load(at[i * wide + j] + filter);
-        t[j] = output_point(column, DOWN[k], line);
-    }
+/* All of them. */
+INLINE void output_points(const lanes *r, way w, lanes *points) {
 #pragma GCC unroll 6
-    for (int j = 0; j < POINTS[along]; j++) points[j] = output_point(t, along, j);
+    for (int point = 0; point < POINTS[w]; point++) points[point] = output_point(r, w, point);
 }
 
-/* The points of one line, those from `begin` to `end`, of two tiles' pixels or of the gradients by their outputs. */
-INLINE void pair_line(const number *const *one, const number *const *two, index channels, index apart, int begin,
-                      int end, word *blocks, int line, kind k, int gradients) {
-    for (index channel = 0; channel < channels; channel += LANES) {
-        lanes a[MOST_SIDE], b[MOST_SIDE];
-        if (gradients) {
-            gradient_points(one, channel, line, k, a);
-            gradient_points(two, channel, line, k, b);
-        } else {
-            lanes pixels[MOST_POINTS];
-            load_all(one, channel, pixels_in_all(k), pixels);
-            pixel_points(pixels, line, k, a);
-            load_all(two, channel, pixels_in_all(k), pixels);
-            pixel_points(pixels, line, k, b);
-        }
-#pragma GCC unroll 6
-        for (int j = 0; j < POINTS[ALONG[k]]; j++) {
-            int point = line * POINTS[ALONG[k]] + j;
-            if (point >= begin && point < end)
-                store_words(blocks + ((point - begin) * channels + channel) / LANES * apart, a[j], b[j]);
-        }
+/* One line of the points of the gradients by a tile's outputs down its columns, for LANES filters, and the next, if it
+ * is `paired`. */
+INLINE void output_line(const window *w, index filters, index filter, kind k, int line, lanes found[2][MOST_SIDE]) {
+#pragma GCC unroll 4
+    for (int j = 0; j < RESULTS[ALONG[k]]; j++, filter += filters) {
+        lanes outputs[4];
+        STEPWISE(filter);
+        column_of(w, filter, j, RESULTS[DOWN[k]], outputs);
+        found[0][j] = output_point(outputs, DOWN[k], line);
+        if (paired(DOWN[k], line)) found[1][j] = output_point(outputs, DOWN[k], line + 1);
     }
 }
 
-/* All lines, each of which has additions of its own. */
-INLINE void pair_points(const number *const *one, const number *const *two, index channels, index apart, int begin,
-                        int end, word *blocks, kind k, int gradients) {
+/* What a word of points is made of: the pixels of one tile or two, as many as it holds numbers, or the gradients by their
+ * outputs. */
+typedef struct {
+    window one, two;
+    int gradients;
+} source;
+
+INLINE void line_of(const window *w, int gradients, index channels, index channel, kind k, int line,
+                    lanes found[2][MOST_SIDE]) {
+    if (gradients) output_line(w, channels, channel, k, line, found);
+    else pixel_line(w, channels, channel, k, line, found);
+}
+
+INLINE void points_of(const lanes *line, int gradients, way w, lanes *points) {
+    if (gradients) output_points(line, w, points);
+    else pixel_points(line, w, points);
+}
+
+/* The points of one line, those from `begin` to `end`, from what lies down the columns of both tiles. */
+INLINE void word_line(const lanes *one, const lanes *two, int gradients, index channels, index channel, index apart,
+                      int line, int begin, int end, word *blocks, kind k) {
+    lanes a[MOST_SIDE], b[MOST_SIDE];
+    points_of(one, gradients, ALONG[k], a);
+    points_of(PER_WORD > 1 ? two : one, gradients, ALONG[k], b);
 #pragma GCC unroll 6
-    for (int line = 0; line < POINTS[DOWN[k]]; line++)
-        if (line * POINTS[ALONG[k]] < end && (line + 1) * POINTS[ALONG[k]] > begin)
-            pair_line(one, two, channels, apart, begin, end, blocks, line, k, gradients);
+    for (int j = 0; j < POINTS[ALONG[k]]; j++) {
+        int point = line * POINTS[ALONG[k]] + j;
+        word *to = blocks + ((point - begin) * channels + channel) / LANES * apart;
+        STEPWISE(to);
+        if (point >= begin && point < end) store_words(to, a[j], b[j]);
+    }
+}
+
+/* The points from `begin` to `end` of a source. */
+INLINE void word_points(const source *s, index channels, index apart, int begin, int end, word *blocks, kind k) {
+    int across = POINTS[ALONG[k]];
+    for (index channel = 0; channel < channels; channel += LANES)
+#pragma GCC unroll 6
+        for (int line = 0; line < POINTS[DOWN[k]]; line++) {
+            lanes one[2][MOST_SIDE], two[2][MOST_SIDE];
+            int pair = paired(DOWN[k], line);
+            if (second(DOWN[k], line) || line * across >= end || (line + 1 + pair) * across <= begin) continue;
+            FORGET();
+            line_of(&s->one, s->gradients, channels, channel, k, line, one);
+            if (PER_WORD > 1) line_of(&s->two, s->gradients, channels, channel, k, line, two);
+            word_line(one[0], two[0], s->gradients, channels, channel, apart, line, begin, end, blocks, k);
+            if (pair)
+                word_line(one[1], two[1], s->gradients, channels, channel, apart, line + 1, begin, end, blocks, k);
+        }
 }
 
 /* The products of the points from `begin` to `end` for the tiles from `start` on, added to `sums` if they are not the
@@ -73,20 +94,17 @@ INLINE void sum_tiles(const number *x, const number *dy, float *sums, const geom
     word *gradients = pixels + (end - begin) * channels / LANES * apart;
     spot here = spot_of(g, k, start);
     for (index step = 0; step < steps; step++) {
-        const number *one[MOST_POINTS], *two[MOST_POINTS];
         int alone = PER_WORD == 1 || 2 * step + 1 == count;
         spot next = alone ? here : next_spot(g, k, here);
-        place_pixels(x, g, here, k, one);
-        place_pixels(x, g, next, k, two);
+        source of_pixels = {pixels_of(x, g, here, k), pixels_of(x, g, next, k), 0};
         ask_pixels(x, g, here, k);
         if (!alone) ask_pixels(x, g, next, k);
-        pair_points(one, two, channels, apart, begin, end, pixels + step * LANES, k, 0);
-        place_results(dy, g, here, k, one);
-        place_results(dy, g, next, k, two);
+        word_points(&of_pixels, channels, apart, begin, end, pixels + step * LANES, k);
+        source of_gradients = {outputs_of(dy, g, here, k), outputs_of(dy, g, next, k), 1};
         ask_results(dy, g, here, k);
         if (!alone) ask_results(dy, g, next, k);
-        for (int output = 0; alone && output < MOST_OUTPUTS; output++) two[output] = nothing;
-        pair_points(one, two, filters, apart, begin, end, gradients + step * LANES, k, 1);
+        else of_gradients.two.end = 0; /* nothing is inside */
+        word_points(&of_gradients, filters, apart, begin, end, gradients + step * LANES, k);
         here = next_spot(g, k, next);
     }
     for (int point = 0; point < end - begin; point++)
