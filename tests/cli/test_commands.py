@@ -237,6 +237,21 @@ def test_evaluate_diagnose_and_json(runs: Path):
     assert json.loads(toynet("diagnose", "first", "--json", TOYNET_RUNS=str(runs)).stdout)[0]["code"]
 
 
+def test_in_a_terminal_the_recipes_hang_beside_their_names():
+    terminal, side = os.openpty()
+    try:
+        narrow = {**os.environ, "COLUMNS": "90"}
+        done = subprocess.run([TOYNET, "recipes", "list"], stdout=side, env=narrow, timeout=60, check=False)
+        lines = os.read(terminal, 1 << 16).decode().splitlines()
+    finally:
+        os.close(terminal)
+        os.close(side)
+    assert done.returncode == 0
+    assert max(map(len, lines)) <= 90
+    hanging = [len(line) - len(line.lstrip()) for line in lines if line.startswith(" ")]
+    assert set(hanging) == {lines[0].index(lines[0].split(maxsplit=1)[1])}
+
+
 def test_lists_and_shows(tmp_path: Path):
     assert "report/toynet14_with_dropout" in toynet("recipes", "list").stdout
     assert "extends" in toynet("recipes", "show", "report/toynet20_init").stdout

@@ -63,6 +63,17 @@ def test_a_name_that_is_no_text_stops_nobody(run: Path, pictures: Path) -> None:
     assert b"a\\udcff.png" in done.stdout
 
 
+def test_answers_stand_beneath_each_other(run: Path, pictures: Path) -> None:
+    longest = pictures / "a name that is longer than the others.png"
+    (pictures / "0.png").rename(longest)
+    lines = predict(run, longest, pictures / "1.png").stdout.decode().splitlines()
+    assert [
+        line.startswith(str(path)) for line, path in zip(lines, (longest, pictures / "1.png"), strict=True)
+    ]
+    assert [line[len(str(longest)) :][:2] for line in lines] == ["  ", "  "]
+    assert all(line[len(str(longest)) + 2] != " " for line in lines)
+
+
 def test_answers_are_those_of_the_api(run: Path, pictures: Path, tmp_path: Path) -> None:
     done = predict(run, pictures / "0.png", "--explain", tmp_path / "heat")
     assert done.returncode == 0

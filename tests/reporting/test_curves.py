@@ -33,6 +33,16 @@ def test_rate_is_logarithmic_beyond_a_decade(
     assert figures[0].axes[2].get_yscale() == scale
 
 
+@pytest.mark.parametrize(("last_loss", "scale"), [(1e23, "log"), (30.0, "linear")])
+def test_loss_is_logarithmic_beyond_three_decades(
+    tmp_path: Path, epochs: Epochs, figures: list[Figure], last_loss: float, scale: str
+) -> None:
+    records = epochs(5)
+    records[-1] = records[-1].model_copy(update={"train_loss": last_loss})
+    draw_curves(records, tmp_path / "a.png", "a run")
+    assert figures[0].axes[1].get_yscale() == scale
+
+
 def test_rate_that_ends_at_zero(tmp_path: Path, epochs: Epochs, figures: list[Figure]) -> None:
     records = epochs(5)
     records[-1] = records[-1].model_copy(update={"lr": 0.0})

@@ -34,7 +34,7 @@ def predict(
     import toynet
     from toynet.cli.progress import TerminalReporter
 
-    failed = 0
+    failed, margin = 0, 0
     with TerminalReporter() as reporter:
         for answer in toynet.predict(
             run, images, top=top, explain=explain, which=checkpoint, reporter=reporter
@@ -45,7 +45,9 @@ def predict(
             elif answer.error:
                 reporter.note(f"{answer.source}: {answer.error}")
             else:
-                print("  ".join([answer.source, *(f"{label} {100 * p:.1f} %" for label, p in answer.top)]))
+                margin = max(margin, len(answer.source))  # of those so far: no name is waited for
+                told = "  ".join(f"{label} {100 * p:.1f} %" for label, p in answer.top)
+                print(f"{answer.source:<{margin}}  {told}")
     if failed:
         raise typer.Exit(1)
 

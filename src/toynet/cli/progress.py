@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from toynet.core.records import EpochRecord
+from toynet.core.wording import nats
 
 _PLAIN_EVERY_S = 10.0
 
@@ -67,10 +68,10 @@ class TerminalReporter:
     def epoch(self, record: EpochRecord, planned_epochs: int) -> None:
         parts = [
             f"epoch {record.epoch:>3}/{planned_epochs}",
-            f"train {100 * record.train_accuracy:5.2f} % {record.train_loss:.4f}",
+            f"train {100 * record.train_accuracy:5.2f} % {nats(record.train_loss)}",
         ]
         if record.val_accuracy is not None and record.val_loss is not None:
-            parts.append(f"val {100 * record.val_accuracy:5.2f} % {record.val_loss:.4f}")
+            parts.append(f"val {100 * record.val_accuracy:5.2f} % {nats(record.val_loss)}")
         parts.append(f"lr {record.lr:.2e}")
         parts.append(f"{record.images_per_s:,.0f} images/s")
         self.note("  ".join(parts))

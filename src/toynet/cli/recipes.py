@@ -15,12 +15,20 @@ app = typer.Typer(
 @app.command("list", epilog="Example:  toynet recipes list")
 def list_recipes() -> None:
     """Every shipped recipe and what it is for."""
+    import shutil
+    import sys
+    import textwrap
+
     from toynet.api.trainable import recipes
 
     names = recipes()
-    width = max(len(name) for name in names)
+    width = max(len(name) for name in names) + 2
     for name, what in names.items():
-        print(f"{name:<{width}}  {what}")
+        line = f"{name:<{width}}{what}"
+        if sys.stdout.isatty():
+            columns = max(shutil.get_terminal_size().columns, width + 30)
+            line = textwrap.fill(line, columns, subsequent_indent=" " * width)
+        print(line)
 
 
 @app.command(epilog="Example:  toynet recipes show report/toynet14_with_dropout")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from toynet.cli import options
-from toynet.core.wording import counted, duration
+from toynet.core.wording import counted, duration, nats
 
 EXAMPLE = "Example:  toynet train default --data cifar10 --seed 1 --set model.dropout=0.5"
 
@@ -60,10 +60,10 @@ def train(
         print(run.result.model_dump_json(indent=2))
         return
     result = run.result
-    if result.test_accuracy is not None:
-        print(f"test accuracy  {100 * result.test_accuracy:.2f} %   loss {result.test_loss:.4f}")
-    if result.val_accuracy is not None:
-        print(f"validation     {100 * result.val_accuracy:.2f} %   loss {result.val_loss:.4f}")
+    if result.test_accuracy is not None and result.test_loss is not None:
+        print(f"test accuracy  {100 * result.test_accuracy:.2f} %   loss {nats(result.test_loss)}")
+    if result.val_accuracy is not None and result.val_loss is not None:
+        print(f"validation     {100 * result.val_accuracy:.2f} %   loss {nats(result.val_loss)}")
     if result.reason:
         print(f"{result.status.replace('_', ' ')}  {result.reason}")
     print(

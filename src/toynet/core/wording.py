@@ -6,6 +6,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
+def nats(loss: float) -> str:
+    """A loss: `0.3127`, and `1.03e+23` of one that has run away."""
+    return f"{loss:.4f}" if abs(loss) < 1e5 else f"{loss:.3g}"
+
+
 def duration(seconds: float) -> str:
     """`40 s`, `12 min`, `3.5 h`, `4 days`: as exact as a forecast can be."""
     if seconds < 90:

@@ -51,8 +51,6 @@ static const float SHARE[][MOST_SIDE] = {{-1, 1, -1, -1}, {0}, {-1, 0, -1, 0, 0}
 
 static const float NEAR = 0.65f, FAR = 1 / 0.65f, NEAR2 = 0.4225f, FAR2 = 1 / 0.4225f;
 
-/* How many tiles before its turn the memory of a tile is asked for. */
-enum { AHEAD = 16 };
 /* In bytes, and in words. */
 enum { CACHE_LINE = 64, LINE_WORDS = 16 };
 
@@ -136,16 +134,20 @@ INLINE void ask(const number *map, index width, index channels, index row, index
             __builtin_prefetch(first + place, 0, 2);
 }
 
-/* Ask for the pixels of the tile that is AHEAD of this one, but for those that tiles above it have used. */
+/* How many tiles before its turn the memory of a tile is asked for: small ones earlier. Found by timing, 32 for floats
+ * alone. */
+INLINE index ahead(index channels) { return PER_WORD == 1 && channels <= 32 ? 32 : 16; }
+
+/* Ask for the pixels of the tile that is `ahead` of this one, but for those that tiles above it have used. */
 INLINE void ask_pixels(const number *maps, const geometry *g, spot tile, kind k) {
     int fresh = STEP[DOWN[k]], used = PIXELS[DOWN[k]] - fresh;
-    index row = tile.row * fresh - g->top + used, column = (tile.column + AHEAD) * STEP[ALONG[k]];
+    index row = tile.row * fresh - g->top + used, column = (tile.column + ahead(g->channels)) * STEP[ALONG[k]];
     const number *map = maps + tile.image * g->height * g->width * g->channels;
     ask(map, g->width, g->channels, row, column, fresh, STEP[ALONG[k]]);
 }
 
 INLINE void ask_results(const number *maps, const geometry *g, spot tile, kind k) {
-    index row = tile.row * RESULTS[DOWN[k]], column = (tile.column + AHEAD) * RESULTS[ALONG[k]];
+    index row = tile.row * RESULTS[DOWN[k]], column = (tile.column + ahead(g->filters)) * RESULTS[ALONG[k]];
     const number *map = maps + tile.image * g->tall * g->wide * g->filters;
     ask(map, g->wide, g->filters, row, column, RESULTS[DOWN[k]], RESULTS[ALONG[k]]);
 }

@@ -19,7 +19,8 @@ def draw_curves(records: Sequence[EpochRecord], path: Path, title: str) -> None:
     """Draw a run's epochs; the best validation epoch (highest accuracy, the first of equals) is marked.
 
     Validation is left out where it was not measured; values that are not finite leave a gap. The learning
-    rate has a logarithmic axis when it spans more than a decade. Raises `UsageError` without records.
+    rate has a logarithmic axis when it spans more than a decade, the loss when it spans three. Raises
+    `UsageError` without records.
     """
     if not records:
         raise UsageError(f"{path}: there are no epochs to draw")
@@ -43,6 +44,7 @@ def draw_curves(records: Sequence[EpochRecord], path: Path, title: str) -> None:
             _line(axes, epochs, val, VERMILION, "--", "validation")
             if best is not None:
                 axes.plot(epochs[best], val[best], "o", ms=10, mfc="none", mec=VERMILION, mew=1.4)
+        scale_loss(loss, train_loss, val_loss)
         _panel(learning_rate, "Learning rate", epochs)
         _line(learning_rate, epochs, rate, GREY, "-", "learning rate")
         scale_rate(learning_rate, rate)
@@ -76,6 +78,14 @@ def _line(axes: Axes, epochs: NDArray[np.int64], values: Series, colour: str, da
         return
     marker = "o" if measured.sum() <= 12 else None
     axes.plot(epochs[measured], values[measured], color=colour, ls=dash, marker=marker, label=name)
+
+
+def scale_loss(axes: Axes, *losses: Series) -> None:
+    """A logarithmic axis where losses span more than three decades, as those of a run that went astray do."""
+    every = np.concatenate(losses)
+    positive = every[every > 0]
+    if len(positive) and positive.max() > 1e3 * positive.min():
+        axes.set_yscale("log", nonpositive="mask")
 
 
 def scale_rate(axes: Axes, rate: Series) -> None:
