@@ -66,12 +66,11 @@ def test_a_name_that_is_no_text_stops_nobody(run: Path, pictures: Path) -> None:
 def test_answers_stand_beneath_each_other(run: Path, pictures: Path) -> None:
     longest = pictures / "a name that is longer than the others.png"
     (pictures / "0.png").rename(longest)
-    lines = predict(run, longest, pictures / "1.png").stdout.decode().splitlines()
-    assert [
-        line.startswith(str(path)) for line, path in zip(lines, (longest, pictures / "1.png"), strict=True)
-    ]
-    assert [line[len(str(longest)) :][:2] for line in lines] == ["  ", "  "]
-    assert all(line[len(str(longest)) + 2] != " " for line in lines)
+    first, second = predict(run, longest, pictures / "1.png").stdout.decode().splitlines()
+    begin = len(str(longest)) + 2
+    assert first[:begin] == f"{longest}  "
+    assert second[:begin].rstrip() == str(pictures / "1.png")
+    assert " " not in (first[begin], second[begin])
 
 
 def test_answers_are_those_of_the_api(run: Path, pictures: Path, tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_loss_is_logarithmic_beyond_three_decades(
     records = epochs(5)
     records[-1] = records[-1].model_copy(update={"train_loss": last_loss})
     draw_curves(records, tmp_path / "a.png", "a run")
-    assert figures[0].axes[1].get_yscale() == scale
+    loss = figures[0].axes[1]
+    assert loss.get_yscale() == scale
+    assert not any("$" in label.get_text() for label in loss.get_yticklabels())
 
 
 def test_rate_that_ends_at_zero(tmp_path: Path, epochs: Epochs, figures: list[Figure]) -> None:

@@ -6,6 +6,7 @@ import typer
 
 from toynet.cli import options
 from toynet.core.reporter import times
+from toynet.core.wording import nats
 
 EXAMPLE = "Example:  toynet evaluate my-run --split val"
 
@@ -64,7 +65,7 @@ def evaluate(
         print(f"top-5 accuracy     {100 * scores.top5_accuracy:.2f} %")
     print(f"balanced accuracy  {100 * scores.balanced_accuracy:.2f} %")
     print(f"macro F1           {scores.macro_f1:.4f}")
-    print(f"loss               {scores.loss:.4f}")
+    print(f"loss               {nats(scores.loss)}")
     print(f"calibration error  {scores.ece:.4f}")
     width = max(5, *(len(row.name) for row in found.per_class))
     print(f"\n{'class':<{width}}       n  precision  recall      F1  most often taken for")

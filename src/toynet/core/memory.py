@@ -24,10 +24,10 @@ _PAGE_SIZE, _LARGEST_PAGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_
 """Of large pages, in bytes; those of some ARM systems are so large that most of each would be wasted."""
 
 _MEMINFO, _GROUPS, _GROUP_FILES = Path("/proc/meminfo"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-_keeping = False
-"""Whether this process keeps freed memory."""
-
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+_keeping = False
+"""Whether this process keeps freed memory: what is trimmed loses its large pages, and is asked for again."""
 
 
 def keep_freed_memory() -> bool:

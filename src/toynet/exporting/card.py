@@ -3,6 +3,7 @@
 import time
 from importlib.metadata import PackageNotFoundError, version
 
+from toynet.core.wording import nats
 from toynet.exporting import preprocessing as steps
 from toynet.exporting.origin import Origin
 from toynet.exporting.records import Export, Format
@@ -113,9 +114,9 @@ def _scores(origin: Origin, export: Export) -> list[str]:
         ("test", result.test_accuracy, result.test_loss, origin.card.test_images),
     ]
     told = [
-        f"| {part} | {100 * score:.2f} % | {loss:.4f} | {count:,} |"
+        f"| {part} | {100 * score:.2f} % | {nats(loss)} | {count:,} |"
         for part, score, loss, count in rows
-        if score is not None
+        if score is not None and loss is not None
     ]
     lines = [
         "| part | accuracy | loss | images |",

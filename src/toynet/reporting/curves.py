@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from toynet.core.errors import UsageError
@@ -44,7 +44,7 @@ def draw_curves(records: Sequence[EpochRecord], path: Path, title: str) -> None:
             _line(axes, epochs, val, VERMILION, "--", "validation")
             if best is not None:
                 axes.plot(epochs[best], val[best], "o", ms=10, mfc="none", mec=VERMILION, mew=1.4)
-        scale_loss(loss, train_loss, val_loss)
+        _scale_loss(loss, train_loss, val_loss)
         _panel(learning_rate, "Learning rate", epochs)
         _line(learning_rate, epochs, rate, GREY, "-", "learning rate")
         scale_rate(learning_rate, rate)
@@ -80,22 +80,32 @@ def _line(axes: Axes, epochs: NDArray[np.int64], values: Series, colour: str, da
     axes.plot(epochs[measured], values[measured], color=colour, ls=dash, marker=marker, label=name)
 
 
-def scale_loss(axes: Axes, *losses: Series) -> None:
+def _scale_loss(axes: Axes, *losses: Series) -> None:
     """A logarithmic axis where losses span more than three decades, as those of a run that went astray do."""
     every = np.concatenate(losses)
     positive = every[every > 0]
     if len(positive) and positive.max() > 1e3 * positive.min():
-        axes.set_yscale("log", nonpositive="mask")
+        _logarithmic(axes, positive)
 
 
 def scale_rate(axes: Axes, rate: Series) -> None:
     """A logarithmic axis where the rate spans more than a decade, else one from zero."""
     positive = rate[rate > 0]
     if len(positive) and positive.max() > 10 * positive.min():
-        axes.set_yscale("log", nonpositive="mask")
-        wide = positive.max() > 100 * positive.min()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        _logarithmic(axes, positive)
     else:
         axes.set_ylim(0, 1.1 * float(np.nanmax(rate, initial=0)) or 1)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        axes.yaxis.set_major_formatter(_short)
+
+
+def _logarithmic(axes: Axes, positive: Series) -> None:
+    axes.set_yscale("log", nonpositive="mask")
+    wide = positive.max() > 100 * positive.min()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(_short)
+
+
+def _short(value: float, place: float) -> str:
+    """A tick's label; those of matplotlib would need its mathematics, which is off."""
+    return f"{value:.3g}"
