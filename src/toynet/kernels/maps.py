@@ -82,7 +82,7 @@ class _NormAct(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         channels = maps.shape[1]
         result = torch.empty_like(maps)
-        mean, inverse = torch.empty(2, channels)
+        mean, inverse = torch.empty(channels), torch.empty(channels)
         threads = torch.get_num_threads()
         partial = torch.empty(threads, 2 * channels, dtype=torch.float64)
         moving_mean, moving_variance, seen, momentum = _averages(norm)

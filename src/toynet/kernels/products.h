@@ -168,7 +168,8 @@ INLINE void multiply_any(left a, const word *blocks, float *sums, index rows, in
                          index steps, index apart, int add) {
     for (index row = 0; row < rows; row += ROWS, a.at += ROWS * a.row, sums += ROWS * line) {
         index column = 0;
-        for (; column + VECTORS * LANES <= columns; column += VECTORS * LANES)
+        /* Four vectors are taken as two and two: one alone has too few sums to keep the adders busy. */
+        for (; column + VECTORS * LANES <= columns && columns - column != 4 * LANES; column += VECTORS * LANES)
             multiply_part(a, blocks + column / LANES * apart, sums + column, line, steps, apart, VECTORS, add);
         for (; column + 2 * LANES <= columns; column += 2 * LANES)
             multiply_part(a, blocks + column / LANES * apart, sums + column, line, steps, apart, 2, add);

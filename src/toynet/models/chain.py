@@ -49,8 +49,9 @@ class Chain(nn.Sequential):
         # Not of a kind of it, such as one that looks at more than these maps.
         if not (self.compiled and type(layer) is nn.BatchNorm2d and compiled.takes(maps)):
             return False
-        learns = maps.requires_grad or any(weight.requires_grad for weight in layer.parameters())
-        return layer.training or not (torch.is_grad_enabled() and learns)
+        if layer.training or not torch.is_grad_enabled():
+            return True
+        return not (maps.requires_grad or any(weight.requires_grad for weight in layer.parameters()))
 
 
 def use_compiled(model: nn.Module, wanted: bool) -> None:
