@@ -33,11 +33,11 @@ def records(
     val_loss: Sequence[float | None],
     val_accuracy: Sequence[float | None],
 ) -> list[EpochRecord]:
-    rest = {"step": 1, "grad_norm": 1.0, "elapsed_s": 1.0, "images_per_s": 1.0}
+    rest = {"grad_norm": 1.0, "elapsed_s": 1.0, "images_per_s": 1.0}
     columns = zip(lr, train_loss, train_accuracy, val_loss, val_accuracy, strict=True)
     names = ("lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
     return [
-        EpochRecord(epoch=epoch, **dict(zip(names, row, strict=True)), **rest)
+        EpochRecord(epoch=epoch, step=350 * epoch, **dict(zip(names, row, strict=True)), **rest)
         for epoch, row in enumerate(columns, start=1)
     ]
 
@@ -310,6 +310,37 @@ def test_very_short_runs_are_not_judged(epochs: int) -> None:
     (finding,) = diagnose(rows, settings=SETTINGS)
     assert finding.code == "too-short"
     assert finding.evidence.startswith(f"{epochs} of the 4 epochs")
+
+
+def slowly(steps: int, epochs: int = 6) -> list[EpochRecord]:
+    """A run of so many steps in all, whose validation stays at chance while training gains."""
+    rows = records(
+        [1e-3] * epochs,
+        np.linspace(2.4, 1.5, epochs),
+        np.linspace(0.1, 0.5, epochs),
+        [2.3] * epochs,
+        [0.1] * epochs,
+    )
+    return [row.model_copy(update={"step": steps * row.epoch // epochs}) for row in rows]
+
+
+def test_a_run_of_few_steps_is_not_judged_by_a_validation_that_has_not_settled() -> None:
+    few = diagnose(slowly(24), settings=SETTINGS | {"train.epochs": 6})
+    (finding,) = few
+    assert finding.code == "too-short"
+    assert "24 steps" in finding.evidence
+    assert "79 %" in finding.evidence, "of a moving average whose newest batch weighs a hundredth"
+    assert finding.change == {"train.epochs": 75}, "which makes 300 steps"
+    assert codes(diagnose(slowly(24), settings=SETTINGS | {"train.epochs": 8})) == {"too-short"}
+    assert not diagnose(slowly(24), settings=SETTINGS | {"train.epochs": 8})[0].change, (
+        "it only stopped early"
+    )
+
+
+@pytest.mark.parametrize(("steps", "model"), [(300, "toynet14"), (24, "speednet")])
+def test_a_run_of_enough_steps_is_judged(steps: int, model: str) -> None:
+    found = diagnose(slowly(steps), settings=SETTINGS | {"train.epochs": 6, "model.name": model})
+    assert "overfitting" in codes(found)
 
 
 @pytest.mark.parametrize("name", READINGS)

@@ -127,6 +127,24 @@ def test_uneven_classes_are_told_with_what_can_be_done(pictures: Path, tmp_path:
     assert len({run["val_loss"] for run in runs}) == 3
 
 
+@pytest.mark.parametrize(("epochs", "worth_a_note"), [(2, True), (149, True), (150, False)])
+def test_few_steps_are_told_with_the_epochs_that_would_do(
+    pictures: Path, epochs: int, worth_a_note: bool
+) -> None:
+    """61 images in batches of 40 make two steps an epoch, and 0.99^300 is less than a twentieth."""
+    changes = {**TINY, "data.name": f"folder:{pictures / 'files'}", "train.epochs": epochs}
+    recipe, said = Recipe.load("default", changes), Notes()
+    subject.note_few_steps(recipe, subject.read(recipe, None, Silent()), said)
+    assert [note.rpartition("; ")[2] for note in said.notes] == ["see --set train.epochs=150"] * worth_a_note
+
+
+def test_a_run_of_few_steps_begins_with_that_note(pictures: Path, tmp_path: Path) -> None:
+    said = Notes()
+    train(f"folder:{pictures / 'files'}", tmp_path, "short", said)
+    (line,) = [note for note in said.notes if note.startswith("few steps")]
+    assert line.startswith("few steps: 2 epochs of 61 images are 4, too few")
+
+
 def test_even_classes_are_not_worth_a_note(tmp_path: Path) -> None:
     said = Notes()
     toynet.train("default", data="glyphs:240", name="even", overrides=TINY, root=tmp_path, reporter=said)

@@ -14,8 +14,19 @@ import numpy as np
 
 from toynet.core.records import EpochRecord, LayerActivation
 from toynet.evaluation.curves import HIGH_LR, LOW_LR, OPENING_EPOCHS, TAIL, Curves, end_of, fall, jump, slope
-from toynet.evaluation.findings import Change, Finding, Settings, Severity, finding, regularised, scaled
+from toynet.evaluation.findings import (
+    GENTLER,
+    Change,
+    Finding,
+    Settings,
+    Severity,
+    finding,
+    regularised,
+    scaled,
+)
 from toynet.evaluation.metrics import ClassScore
+from toynet.evaluation.outcome import from_classes, from_layers
+from toynet.evaluation.settling import SETTLED, epochs_to_settle, remainder
 
 MIN_EPOCHS = 4  # fewer points show neither trend nor unrest
 ANNEALED_LR = 0.015  # of the largest rate: below this a schedule has come to its end
@@ -41,10 +52,7 @@ GAP_LOSS_RATIO = 1.3  # validation over training loss, where training minimised 
 PLAIN_LOSS = "cross_entropy"
 RISE, RISE_NATS, RISE_NOISE = 0.06, 0.02, 4.0  # above the lowest: share, nats, standard errors
 TRAIN_FELL = 0.9  # of the training loss at the turn: it went on falling
-DEAD_SHARE = 0.5  # half of a layer's channels silent is beyond what trained networks usually show
-EXPLODING = 1e4  # float16 ends at 6.5e4; normalised networks stay below 1e2
-WEAK_RECALL, WEAK_ERROR, WEAK_T = 0.15, 1.8, 3.0  # below the mean; times mean error; standard errors
-GENTLER, MUCH_GENTLER, BOLDER, MUCH_BOLDER = 0.5, 0.25, 3.0, 10.0  # factors on the learning rate
+MUCH_GENTLER, BOLDER, MUCH_BOLDER = 0.25, 3.0, 10.0  # factors on the learning rate
 LONGER = 1.5  # factor on the epochs
 
 
@@ -62,14 +70,13 @@ def diagnose(
     suggested, so a `change` is one the recipe accepts. `diverged` tells that the run ended so: its last
     step is in no record.
     """
-    found = [*_from_layers(activations or (), settings), *_from_classes(per_class or ())]
+    found = [*from_layers(activations or (), settings), *from_classes(per_class or ())]
     broken = [row.epoch for row in records if not np.isfinite([row.train_loss, row.val_loss or 0.0]).all()]
     if diverged or broken:
         where = f"in epoch {broken[0] if broken else len(records) + 1} the loss stopped being finite"
         found.append(finding("diverged", where, scaled(settings, "optim.lr", MUCH_GENTLER), "serious"))
-    elif len(records) < MIN_EPOCHS:
-        text = f"{len(records)} of the {MIN_EPOCHS} epochs that a trend takes are on record"
-        found.append(finding("too-short", text, {}, "note"))
+    elif short := _too_short(records, settings):
+        found.append(short)
     else:
         curves = Curves.of(records)
         readings = (
@@ -86,6 +93,23 @@ def diagnose(
         score = f"training loss ends at {records[-1].train_loss:.3f} after {len(records)} epochs"
         found.append(finding("nothing-stands-out", f"{score}, and the curves are calm", {}, "note"))
     return sorted(found, key=lambda one: ("serious", "moderate", "note").index(one.severity))
+
+
+def _too_short(records: Sequence[EpochRecord], settings: Settings) -> Finding | None:
+    """Few epochs show no trend; after few steps validation says little of the weights."""
+    if len(records) < MIN_EPOCHS:
+        text = f"{len(records)} of the {MIN_EPOCHS} epochs that a trend takes are on record"
+        return finding("too-short", text, {}, "note")
+    epochs, remains = records[-1].epoch, remainder(settings, records[-1].step)
+    if remains <= SETTLED:
+        return None
+    text = (
+        f"{records[-1].step} steps in all: of the averages by which batch norm normalises validation images, "
+        f"{100 * remains:.0f} % are still what they began as"
+    )
+    whole = settings.get("train.epochs") == epochs
+    change: Change = {"train.epochs": epochs_to_settle(remains, epochs)} if whole else {}
+    return finding("too-short", text, change, "note")
 
 
 def _not_learning(c: Curves, settings: Settings) -> Finding | None:
@@ -258,41 +282,6 @@ def _unvalidated(c: Curves, settings: Settings) -> Finding | None:
         return None
     change: Change = {"data.protocol": "standard"} if settings.get("data.protocol") == "full" else {}
     return finding("no-validation", f"no score in any of {len(c.epoch)} epochs", change, "note")
-
-
-def _from_layers(layers: Sequence[LayerActivation], settings: Settings) -> list[Finding]:
-    wild = [layer for layer in layers if not layer.finite or layer.max_abs > EXPLODING]
-    dead = [layer for layer in layers if layer.dead_fraction >= DEAD_SHARE]
-    change, found = scaled(settings, "optim.lr", GENTLER), []
-    if wild:
-        worst = max(wild, key=lambda layer: (not layer.finite, layer.max_abs))
-        size = f"reaches {worst.max_abs:.3g}" if worst.finite else "is not finite"
-        text = f"the output of {worst.name} {size} ({len(wild)} such among {len(layers)} layers)"
-        found.append(finding("exploding-activations", text, change, "serious"))
-    if dead:
-        worst = max(dead, key=lambda layer: layer.dead_fraction)
-        text = (
-            f"{100 * worst.dead_fraction:.0f} % of the channels of {worst.name} pass nothing for any image "
-            f"of the batch ({len(dead)} such among {len(layers)} layers)"
-        )
-        found.append(finding("dead-activations", text, change, "moderate"))
-    return found
-
-
-def _from_classes(scores: Sequence[ClassScore]) -> list[Finding]:
-    shown = [(score.recall, score) for score in scores if score.recall is not None]
-    if len(shown) < 2:
-        return []
-    mean = float(np.mean([recall for recall, _ in shown]))
-    recall, weak = min(shown, key=lambda pair: pair[0])
-    margin = max(WEAK_RECALL, WEAK_T * float(np.sqrt(mean * (1 - mean) / weak.n)))
-    if recall > mean - margin or 1 - recall < WEAK_ERROR * (1 - mean):
-        return []
-    text = (
-        f"{100 * recall:.1f} % of {weak.n} images of {weak.name} are recognised, {100 * mean:.1f} % in the "
-        f"mean of all classes; {100 * weak.mistaken_share:.1f} % are taken for {weak.mistaken_for}"
-    )
-    return [finding("class-fails", text, {}, "moderate")]
 
 
 def _mixes(settings: Settings) -> bool:

@@ -10,6 +10,7 @@ Settings = Mapping[str, object]
 Change = dict[str, bool | int | float | str]
 
 DROPOUT = 0.5  # the report's, before the dense layer
+GENTLER = 0.5  # factor on the learning rate
 
 _LESSONS = {  # code: title, and what to learn from it
     "diverged": (

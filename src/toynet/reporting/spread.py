@@ -48,6 +48,11 @@ class Spread:
                         values[line][place, row.epoch - 1] = value * (100 if "accuracy" in line else 1)
         return cls(np.arange(1, last + 1), values, cls.of(lost) if lost else None)
 
+    @property
+    def marker(self) -> str | None:
+        """A dot an epoch where there are too few for lines."""
+        return "o" if len(self.epochs) <= 2 else None
+
     def mean(self, line: str) -> Floats:
         """Over the seeds that have the epoch."""
         return _over_seeds(self.values[line], np.nanmean)
@@ -82,8 +87,8 @@ def panels(ours: Spread, theirs: Spread | None, *, name: str, who: str, whom: st
     def rate(figure: Figure) -> None:
         axes = _panel(figure, "Learning rate", ours, theirs)
         if theirs:
-            axes.plot(theirs.epochs, theirs.mean("lr"), color=GREY, lw=3.2, alpha=0.5)
-        axes.plot(ours.epochs, ours.mean("lr"), color=BLUE)
+            axes.plot(theirs.epochs, theirs.mean("lr"), color=GREY, lw=3.2, alpha=0.5, marker=theirs.marker)
+        axes.plot(ours.epochs, ours.mean("lr"), color=BLUE, marker=ours.marker)
         both = [spread.values["lr"].ravel() for spread in (ours, theirs) if spread]
         known = np.concatenate(both)
         scale_rate(axes, known[~np.isnan(known)])
@@ -118,7 +123,7 @@ def _pair(figure: Figure, title: str, lines: tuple[str, str], ours: Spread, thei
         low, high = spread.band(val)
         if len(spread.values[val]) > 1:
             axes.fill_between(spread.epochs, low, high, color=colour, alpha=0.2, lw=0)
-        marker = "o" if len(spread.epochs) <= 2 else None
+        marker = spread.marker
         axes.plot(spread.epochs, spread.mean(train), color=colour, lw=1, ls=(0, (2, 1.6)), marker=marker)
         axes.plot(spread.epochs, spread.mean(val), color=colour, lw=1.9, marker=marker)
     if ours.lost:

@@ -64,6 +64,7 @@ def start(
     weights.load_into(model, recipe, reporter)
     checkpoints.require_room(path / "checkpoints", Learner.fresh(model, recipe.optim, recipe.train))
     subject.note_imbalance(recipe, about, reporter)
+    subject.note_few_steps(recipe, about, reporter)
     recipe = setups.resolve(recipe, about.card, reporter)
     with on_threads(stated(recipe.train).threads):
         environment = {**describe(), "threads": torch.get_num_threads(), "device": precision.device()}

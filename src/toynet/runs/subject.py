@@ -20,12 +20,14 @@ from toynet.data.images import Dataset, ImageSet, is_mapped, source_and_rows
 from toynet.data.spec import DataSpec
 from toynet.data.splits import Split
 from toynet.evaluation import metrics, predict
+from toynet.evaluation.settling import SETTLED, epochs_to_settle, remainder
 from toynet.models import catalog
 from toynet.models.speednet import whiten
 from toynet.runs import weights
 from toynet.runs.folder import DataCard
 from toynet.runs.recipe import Recipe
 from toynet.training import mapped, precision
+from toynet.training.course import Course
 from toynet.training.distributed import ALONE, Ranks
 from toynet.training.images import TrainingImages
 from toynet.training.loop import Plan, Score
@@ -87,6 +89,18 @@ def note_imbalance(recipe: Recipe, about: Subject, reporter: Reporter) -> None:
     handled = recipe.loss.class_weights == "balanced" or recipe.train.sampling == "balanced"
     hint = "" if handled else "; see --set loss.class_weights=balanced and --set train.sampling=balanced"
     reporter.note(f"classes are uneven: {found}{hint}")
+
+
+def note_few_steps(recipe: Recipe, about: Subject, reporter: Reporter) -> None:
+    """Say so where training is over before validation and test can tell what it has learnt."""
+    epochs, images = recipe.train.epochs, about.card.train_images
+    steps = Course.of(recipe.train, images).steps
+    remains = remainder(recipe.settings(), steps)
+    if remains > SETTLED:
+        reporter.note(
+            f"few steps: {epochs} epochs of {images:,} images are {steps}, too few for the averages by which "
+            f"batch norm evaluates; see --set train.epochs={epochs_to_settle(remains, epochs)}"
+        )
 
 
 def check_crop(recipe: Recipe, image_shape: tuple[int, int, int]) -> None:
