@@ -36,6 +36,20 @@ def test_a_library_is_compiled_once_and_found_again(cache: Path, monkeypatch: py
     assert made.stat().st_mtime_ns == before
 
 
+def test_a_library_that_was_begun_is_waited_for_and_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    compile_, made = build._compile, []
+    monkeypatch.setattr(build, "_compile", lambda *given: made.append(given) or compile_(*given))
+    build.begin(torch.float32)
+    assert build.library(torch.float32).norm_forward
+    assert len(made) == 1
+
+
+def test_one_that_was_begun_and_failed_is_told_once_it_is_asked_for(cache: Path, monkeypatch):
+    monkeypatch.setenv("CC", "no-such-cc")
+    build.begin(torch.float32)
+    assert "CC=no-such-cc" in build.obstacle(torch.float32)
+
+
 def test_each_kind_of_numbers_has_a_library_of_its_own(cache: Path):
     assert build.library(torch.float32)._name != build.library(torch.bfloat16)._name
     assert len(list(cache.iterdir())) == 2
@@ -101,3 +115,13 @@ def test_a_damaged_library_is_made_anew(tmp_path: Path):
     subprocess.run(command, env=environment, check=True, capture_output=True)
     assert made.is_relative_to(tmp_path)
     assert made.stat().st_size > 1000
+
+
+def test_a_process_that_ends_meanwhile_ends_quietly_and_leaves_a_whole_library(tmp_path: Path):
+    """As `toynet train` does where a data set turns out to be missing."""
+    leave = "import torch; from toynet.kernels.build import begin; begin(torch.float32); raise SystemExit(3)"
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", leave], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "")
+    (made,) = (tmp_path / "toynet" / "kernels").iterdir()
+    assert made.suffix == ".so"

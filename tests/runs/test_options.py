@@ -26,13 +26,26 @@ def promising(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_a_precision_without_promise_is_left_out_unless_it_is_asked_for(
     promising: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(setups, "obstacle", lambda numbers: None)
+    monkeypatch.setattr(setups.build, "obstacle", lambda numbers: None)
     assert {one.precision for one in options()} == set(promising)
     assert {one.precision for one in options() if one.kernels == "compiled"} == {promising[-1]}
     assert {one.precision for one in options(**{"train.kernels": "compiled"})} == {promising[-1]}
     for asked in BOTH:
         found = options(**{"train.precision": asked})
         assert {(one.precision, one.kernels) for one in found} == {(asked, "direct"), (asked, "compiled")}
+
+
+@pytest.mark.parametrize("kernels", ["auto", "compiled", "direct"])
+def test_kernels_are_begun_for_the_numbers_that_are_asked_for(
+    promising: tuple[str, ...], kernels: str, monkeypatch: pytest.MonkeyPatch
+):
+    begun: list[torch.dtype] = []
+    monkeypatch.setattr(setups.build, "begin", begun.append)
+    for asked in (promising[-1], *BOTH):
+        setups.begin_kernels(recipe(**{"train.precision": asked, "train.kernels": kernels}))
+    setups.begin_kernels(recipe(**{"train.kernels": kernels}))
+    wanted = [promising[-1], *BOTH, promising[-1]] if kernels != "direct" else []
+    assert begun == [setups.precision.DTYPES[numbers] for numbers in wanted]
 
 
 def test_dropout_of_maps_keeps_its_memory_order_and_its_draws():
@@ -74,13 +87,13 @@ def test_compiled_kernels_are_considered_only_where_they_can_be_had(
     def kernels(**changes: object) -> set[str]:
         return {s.kernels for s in options(**changes)}
 
-    monkeypatch.setattr(setups, "obstacle", lambda numbers: None)
+    monkeypatch.setattr(setups.build, "obstacle", lambda numbers: None)
     assert kernels() == {"direct", "compiled"}
-    monkeypatch.setattr(setups, "obstacle", {torch.bfloat16: "no C compiler"}.get)
+    monkeypatch.setattr(setups.build, "obstacle", {torch.bfloat16: "no C compiler"}.get)
     assert kernels() == ({"direct", "compiled"} if promising == ("fp32",) else {"direct"})
     assert kernels(**{"train.precision": "fp32"}) == {"direct", "compiled"}
     assert kernels(**{"train.precision": "bf16"}) == {"direct"}
-    monkeypatch.setattr(setups, "obstacle", lambda numbers: "no C compiler")
+    monkeypatch.setattr(setups.build, "obstacle", lambda numbers: "no C compiler")
     monkeypatch.setattr(setups.precision, "device", lambda: "mps")
     assert kernels() == {"direct"}
     monkeypatch.setattr(setups.precision, "device", lambda: "cuda")
@@ -88,7 +101,7 @@ def test_compiled_kernels_are_considered_only_where_they_can_be_had(
         monkeypatch.setattr(setups, "find_spec", lambda name, found=triton: found)
         assert kernels() == ({"direct", "compiled"} if triton else {"direct"})
     monkeypatch.setattr(setups.precision, "device", lambda: "cpu")
-    monkeypatch.setattr(setups, "obstacle", lambda numbers: "no C compiler")
+    monkeypatch.setattr(setups.build, "obstacle", lambda numbers: "no C compiler")
     assert kernels() == {"direct"}
     with pytest.raises(
         UsageError, match=r"train\.kernels=compiled cannot be had: no C compiler; set it to auto"

@@ -160,7 +160,7 @@ def test_the_key_tells_apart_what_takes_other_time(monkeypatch: pytest.MonkeyPat
         "train.threads": 3,
     }.items():
         assert setups.memory_key(recipe(**{key: value}), CARD) == base
-    monkeypatch.setattr(setups, "sources", lambda: "other kernels")
+    monkeypatch.setattr(setups.build, "sources", lambda: "other kernels")
     assert setups.memory_key(recipe(), CARD) != base
 
 

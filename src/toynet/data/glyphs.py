@@ -86,9 +86,9 @@ def _render(labels: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.
     for shown, where in neighbours:
         others = (labels + draw.integers(1, len(CLASSES), count)) % len(CLASSES)
         same_ink = draw.random((count, 1, 1, 1)) < 0.7
-        cover = _digits(others, where, draw) * shown[:, None, None, None]
+        cover = _digits(others, where, draw, shown)
         canvas += cover * (np.where(same_ink, ink, np.roll(ink, 1, axis=0)) - canvas)
-    canvas += _digits(labels, middle, draw) * (ink - canvas)
+    canvas += _digits(labels, middle, draw, np.ones(count, np.bool_)) * (ink - canvas)
     canvas = _blurred(canvas, _uniform(draw, 0.0, 0.3, count))
     noise = draw.random(canvas.shape, np.float32) + draw.random(canvas.shape, np.float32) - 1
     canvas += noise * _uniform(draw, 5, 65, count)
@@ -166,8 +166,13 @@ def _texture(count: int, draw: np.random.Generator) -> Floats:
     return texture
 
 
-def _digits(digits: NDArray[np.int64], where: Places, draw: np.random.Generator) -> Floats:
-    """Coverage in 0..1 of jittered `digits` (N,) centred at `where` (N, 2): (N, 32, 32, 1)."""
+def _digits(
+    digits: NDArray[np.int64], where: Places, draw: np.random.Generator, shown: NDArray[np.bool_]
+) -> Floats:
+    """Coverage in 0..1 of jittered `digits` (N,) centred at `where` (N, 2): (N, 32, 32, 1).
+
+    Those that are not `shown` (N,) cover nothing.
+    """
     count = len(digits)
     half_turn = draw.uniform(-0.25, 0.25, count)  # the tangent of half the angle: up to 28 degrees
     cos = (1 - half_turn**2) / (1 + half_turn**2)
@@ -181,12 +186,12 @@ def _digits(digits: NDArray[np.int64], where: Places, draw: np.random.Generator)
     c = _MASK_PX / 2 - a * middle[:, 0] - b * middle[:, 1]
     f = _MASK_PX / 2 - d * middle[:, 0] - e * middle[:, 1]
     fonts = draw.integers(0, len(FONTS), count)
-    cover = np.empty((count, SIDE_PX, SIDE_PX), np.uint8)
+    cover = np.zeros((count, SIDE_PX, SIDE_PX), np.uint8)
     matrices = np.stack([a, b, c, d, e, f], axis=1).tolist()
-    for image, font, digit, matrix in zip(cover, fonts.tolist(), digits.tolist(), matrices, strict=True):
-        mask = _masks()[font][digit]
-        image[:] = np.asarray(
-            mask.transform((SIDE_PX, SIDE_PX), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    for row in np.flatnonzero(shown):
+        mask = _masks()[fonts[row]][digits[row]]
+        cover[row] = mask.transform(
+            (SIDE_PX, SIDE_PX), Image.Transform.AFFINE, matrices[row], Image.Resampling.BILINEAR
         )
     return cover[..., None].astype(np.float32) / np.float32(255)
 

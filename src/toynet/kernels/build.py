@@ -14,8 +14,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+import threading
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 
@@ -43,6 +43,8 @@ if platform.machine() == "x86_64":
 _DEFINES = {torch.bfloat16: [], torch.float32: ["-DFLOATS"]}
 """By what the maps hold."""
 
+_trying = threading.Lock()
+
 _COMPILERS = "cc", "gcc", "clang"
 _RUNTIMES = "libgomp", "libiomp5", "libomp"
 _TIMEOUT_S = 120
@@ -57,7 +59,7 @@ def library(numbers: torch.dtype) -> ctypes.CDLL:
 
     Raises `CannotBuild` where they cannot be had.
     """
-    found = _outcome(numbers)
+    found = _outcome_once(numbers)
     if isinstance(found, CannotBuild):
         raise found
     return found
@@ -65,8 +67,18 @@ def library(numbers: torch.dtype) -> ctypes.CDLL:
 
 def obstacle(numbers: torch.dtype) -> str | None:
     """Why `library` cannot be had on this machine for maps of `numbers`; none where it can."""
-    found = _outcome(numbers)
+    found = _outcome_once(numbers)
     return str(found) if isinstance(found, CannotBuild) else None
+
+
+def begin(numbers: torch.dtype) -> None:
+    """Let the library for maps of `numbers` be made meanwhile; who asks for it before it is there waits."""
+    threading.Thread(target=_outcome_once, args=(numbers,), name="kernels").start()
+
+
+def _outcome_once(numbers: torch.dtype) -> ctypes.CDLL | CannotBuild:
+    with _trying:
+        return _outcome(numbers)
 
 
 @cache
@@ -133,20 +145,30 @@ def _compile(compiler: list[str], runtime: Path, target: Path) -> None:
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             made = Path(folder) / "kernels.so"
             units = {str(source): f"{folder}/{source.stem}.o" for source in sorted(FOLDER.glob("*.c"))}
-            commands = [[*compiler, "-c", source, "-o", unit] for source, unit in units.items()]
-            with ThreadPoolExecutor() as pool:  # the compilers work, not the threads
-                list(pool.map(_call, commands))
+            _call(*([*compiler, "-c", source, "-o", unit] for source, unit in units.items()))
             _call([compiler[0], "-shared", *units.values(), str(runtime), "-lm", "-o", str(made)])
             made.replace(target)
     except OSError as error:
         raise CannotBuild(f"the compiled kernels cannot be kept: {error}") from error
 
 
-def _call(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise CannotBuild(f"{command[0]} took more than {_TIMEOUT_S} s") from error
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()
-        raise CannotBuild(f"{command[0]} failed: {reason[0] if reason else done.returncode}")
+def _call(*commands: list[str]) -> None:
+    """Run them side by side. Raises `CannotBuild` for the first that fails, and ends the others."""
+    with ExitStack() as stack:
+        started = [_started(command, stack) for command in commands]
+        for (program, *_), process in zip(commands, started, strict=True):
+            try:
+                _, told = process.communicate(timeout=_TIMEOUT_S)
+            except subprocess.TimeoutExpired as error:
+                raise CannotBuild(f"{program} took more than {_TIMEOUT_S} s") from error
+            if process.returncode:
+                reason = told.strip().splitlines()
+                raise CannotBuild(f"{program} failed: {reason[0] if reason else process.returncode}")
+
+
+def _started(command: list[str], stack: ExitStack) -> "subprocess.Popen[str]":
+    """A process that is killed, if it still runs, when the stack unwinds."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    stack.enter_context(process)
+    stack.callback(process.kill)
+    return process

@@ -56,6 +56,7 @@ def start(
     reads.check_ledger(path.parent)
     crew.check(ranks, recipe)
     recipe = subject.pin(recipe)
+    setups.begin_kernels(recipe)
     about = about or subject.read(recipe, data_root, reporter)
     model = subject.build_model(recipe, about.card)
     freezing.check(model, recipe.train.freeze)

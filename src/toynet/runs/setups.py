@@ -15,7 +15,7 @@ from toynet.core import places
 from toynet.core.environment import busy_warning, fingerprint, usable_cores
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
-from toynet.kernels.build import obstacle, sources
+from toynet.kernels import build
 from toynet.models import catalog
 from toynet.models.cost import FLOP_PER_MAC, PASSES, cost
 from toynet.runs import subject, weights
@@ -81,6 +81,13 @@ class Trial:
             for _ in range(_UNTIL_REPLAYED):
                 forward_backward(network, self._loss, self._images, self._labels, setup, micro_batch)
         return network
+
+
+def begin_kernels(recipe: Recipe) -> None:
+    """Let the kernels that `choose` may ask for be compiled while the images are read: two seconds of a first
+    start."""
+    if precision.device() == "cpu" and recipe.train.kernels != "direct":
+        build.begin(precision.DTYPES[_numbers(recipe)])
 
 
 def resolve(recipe: Recipe, card: DataCard, reporter: Reporter) -> Recipe:
@@ -151,7 +158,7 @@ def options(recipe: Recipe, card: DataCard, threads: int) -> tuple[Setup, ...]:
     Dropout of whole maps draws in the order of their memory, so there the order is not ours to choose.
     """
     promising = precision.promising(precision.device())
-    lacking = no_kernels(promising[-1] if recipe.train.precision == "auto" else recipe.train.precision)
+    lacking = no_kernels(_numbers(recipe))
     if recipe.train.kernels == "compiled" and lacking:
         raise UsageError(f"train.kernels=compiled cannot be had: {lacking}; set it to auto")
     orders: tuple[MemoryFormat, ...] = ("channels_last", "contiguous")
@@ -159,12 +166,18 @@ def options(recipe: Recipe, card: DataCard, threads: int) -> tuple[Setup, ...]:
     return candidates(recipe.train, threads, compiled=not lacking, precisions=promising, formats=formats)
 
 
+def _numbers(recipe: Recipe) -> Precision:
+    """What maps would hold with compiled kernels."""
+    asked = recipe.train.precision
+    return precision.promising(precision.device())[-1] if asked == "auto" else asked
+
+
 def no_kernels(numbers: Precision) -> str | None:
     """Why there are no compiled kernels here for maps of `numbers`; none where there are."""
     device = precision.device()
     if device == "cuda":
         return None if find_spec("triton") else "torch.compile needs Triton, which is not installed"
-    return obstacle(precision.DTYPES[numbers]) if device == "cpu" else f"there are none for {device}"
+    return build.obstacle(precision.DTYPES[numbers]) if device == "cpu" else f"there are none for {device}"
 
 
 def memory_file() -> Path:
@@ -178,4 +191,4 @@ def memory_key(recipe: Recipe, card: DataCard) -> str:
     where = torch.cuda.get_device_name() if device == "cuda" else f"{device}, {usable_cores()} cores"
     model = catalog.resolve(recipe.model).model_dump_json(exclude=_NO_WORK)
     size = recipe.train.micro_batch or recipe.train.batch_size
-    return f"{fingerprint()} | {where} | kernels {sources()} | {model} | {size}x{card.image_shape}"
+    return f"{fingerprint()} | {where} | kernels {build.sources()} | {model} | {size}x{card.image_shape}"
