@@ -24,9 +24,12 @@ def test_the_temperature_is_that_which_newton_finds(temperature: float) -> None:
     scores, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
     optimizer = torch.optim.LBFGS([inverse], max_iter=99, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
 
+    second = scores.topk(2).indices[:, 1]
+
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value = torch.nn.functional.cross_entropy(scores * inverse, truth)
+        value = torch.nn.functional.cross_entropy(scores * inverse, truth, reduction="sum")
+        value = value + torch.nn.functional.cross_entropy(scores * inverse, second)
         value.backward()
         return value
 
@@ -47,9 +50,24 @@ def test_it_mends_probabilities_that_are_too_sure() -> None:
     assert error(fit_temperature(logits, labels)) < 0.03 < 0.1 < error(1.0)
 
 
-def test_images_that_are_all_right_do_not_freeze_it() -> None:
-    logits = 10 * np.eye(5, dtype=np.float32)
-    assert 0.05 <= fit_temperature(logits, np.arange(5)) < 0.06
+@pytest.mark.parametrize("images", [5, 15, 500])
+def test_images_that_are_all_right_make_no_answer_certain(images: int) -> None:
+    """As by the rule of succession: after n successes the next one is expected with about n in n + 1."""
+    rng = np.random.default_rng(0)
+    logits = np.full((images, 2), -5.0, np.float32)
+    labels = rng.integers(0, 2, images)
+    logits[np.arange(images), labels] = 5.0
+    sure = probabilities(logits, fit_temperature(logits, labels)).max(axis=1)
+    np.testing.assert_allclose(sure, images / (images + 1), rtol=1e-3)
+
+
+def test_one_image_more_hardly_counts_among_many() -> None:
+    logits, labels = drawn(2.5)
+    alone = torch.nn.functional.cross_entropy
+    scores, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
+    found = fit_temperature(logits, labels)
+    nearby = [alone(scores / t, truth).item() for t in (0.98 * found, found, 1.02 * found)]
+    assert nearby[1] == min(nearby)
 
 
 def test_probabilities_are_torchs_softmax() -> None:

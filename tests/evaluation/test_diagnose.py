@@ -37,7 +37,7 @@ def records(
     columns = zip(lr, train_loss, train_accuracy, val_loss, val_accuracy, strict=True)
     names = ("lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
     return [
-        EpochRecord(epoch=epoch, step=350 * epoch, **dict(zip(names, row, strict=True)), **rest)
+        EpochRecord(epoch=epoch, step=epoch, **dict(zip(names, row, strict=True)), **rest)
         for epoch, row in enumerate(columns, start=1)
     ]
 
@@ -312,35 +312,41 @@ def test_very_short_runs_are_not_judged(epochs: int) -> None:
     assert finding.evidence.startswith(f"{epochs} of the 4 epochs")
 
 
-def slowly(steps: int, epochs: int = 6) -> list[EpochRecord]:
-    """A run of so many steps in all, whose validation stays at chance while training gains."""
-    rows = records(
-        [1e-3] * epochs,
-        np.linspace(2.4, 1.5, epochs),
-        np.linspace(0.1, 0.5, epochs),
-        [2.3] * epochs,
-        [0.1] * epochs,
-    )
-    return [row.model_copy(update={"step": steps * row.epoch // epochs}) for row in rows]
+def slowly(epochs: int = 6) -> list[EpochRecord]:
+    """A run whose validation stays at chance while training gains."""
+    losses, shares = np.linspace(2.4, 1.5, epochs), np.linspace(0.1, 0.5, epochs)
+    return records([1e-3] * epochs, losses, shares, [2.3] * epochs, [0.1] * epochs)
 
 
 def test_a_run_of_few_steps_is_not_judged_by_a_validation_that_has_not_settled() -> None:
-    few = diagnose(slowly(24), settings=SETTINGS | {"train.epochs": 6})
-    (finding,) = few
-    assert finding.code == "too-short"
-    assert "24 steps" in finding.evidence
-    assert "79 %" in finding.evidence, "of a moving average whose newest batch weighs a hundredth"
-    assert finding.change == {"train.epochs": 75}, "which makes 300 steps"
-    assert codes(diagnose(slowly(24), settings=SETTINGS | {"train.epochs": 8})) == {"too-short"}
-    assert not diagnose(slowly(24), settings=SETTINGS | {"train.epochs": 8})[0].change, (
-        "it only stopped early"
-    )
+    (finding,) = diagnose(slowly(), settings=SETTINGS | {"train.epochs": 6}, passes=24)
+    assert finding.code == "few-steps"
+    assert "after 24 batches 79 %" in finding.evidence, "the newest of a moving average weighs a hundredth"
+    assert finding.change == {"train.epochs": 75}, "which makes 300"
+    (stopped,) = diagnose(slowly(), settings=SETTINGS | {"train.epochs": 8}, passes=24)
+    assert (stopped.code, stopped.change) == ("few-steps", {})
 
 
-@pytest.mark.parametrize(("steps", "model"), [(300, "toynet14"), (24, "speednet")])
-def test_a_run_of_enough_steps_is_judged(steps: int, model: str) -> None:
-    found = diagnose(slowly(steps), settings=SETTINGS | {"train.epochs": 6, "model.name": model})
-    assert "overfitting" in codes(found)
+def test_few_epochs_of_few_steps_are_told_as_both() -> None:
+    found = diagnose(slowly(3), settings=SETTINGS | {"train.epochs": 3}, passes=6)
+    assert codes(found) == {"too-short", "few-steps"}
+    assert the(found, "few-steps").change == {"train.epochs": 150}
+
+
+@pytest.mark.parametrize(("passes", "model"), [(300, "toynet14"), (24, "speednet"), (None, "toynet14")])
+def test_a_run_of_enough_steps_is_judged(passes: int | None, model: str) -> None:
+    settings = SETTINGS | {"train.epochs": 6, "model.name": model}
+    assert "overfitting" in codes(diagnose(slowly(), settings=settings, passes=passes))
+
+
+@pytest.mark.parametrize(("images", "blamed"), [(None, True), (5000, True), (30, False)])
+def test_jumps_of_few_images_are_not_blamed_on_the_rate(images: int | None, blamed: bool) -> None:
+    """Five points are 250 of 5,000 images, and one and a half of 30."""
+    jumps = 0.05 * np.array([1, -1] * 20)
+    lr = np.full(40, 1e-3)
+    rows = records(lr, settle(2.3, 0.8, 10, 40), settle(0.1, 0.72, 10, 40), 1 - 4 * jumps, 0.7 + jumps)
+    scores = images and [score("cat", 0.7, images // 2), score("dog", 0.7, images // 2)]
+    assert ("lr-too-high" in codes(diagnose(rows, settings=SETTINGS, per_class=scores or None))) == blamed
 
 
 @pytest.mark.parametrize("name", READINGS)

@@ -142,7 +142,7 @@ def test_a_run_of_few_steps_begins_with_that_note(pictures: Path, tmp_path: Path
     said = Notes()
     train(f"folder:{pictures / 'files'}", tmp_path, "short", said)
     (line,) = [note for note in said.notes if note.startswith("few steps")]
-    assert line.startswith("few steps: 2 epochs of 61 images are 4, too few")
+    assert line.startswith("few steps: 2 epochs of 61 images make 4, too few")
 
 
 def test_even_classes_are_not_worth_a_note(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
 
 IMAGES = 2000
-SIZE = Size(epochs=2, samples=1000, parameters=10_000, macs=1_000_000)
+SIZE = Size(epochs=8, samples=64_000, parameters=10_000, macs=1_000_000)
 
 
 def plan(*, seeds: object = 5, sizes: dict[str, Size] | None = None, **table: object) -> Plan:
@@ -66,6 +66,20 @@ def test_a_clear_effect_is_found_and_nothing_else_is_said():
     assert [cost.total_s for cost in found.costs] == [110.0, 110.0]
     assert found.costs[0].train_flops == 6 * SIZE.macs * SIZE.samples
     assert found.comparisons[0].family == 1
+
+
+def test_arms_that_end_before_batch_norm_has_settled_are_named():
+    """Ten passes of `quick`'s batches; a tenth of an epoch is not to be seen in a size."""
+    short = SIZE.model_copy(update={"epochs": 2, "samples": 1000})
+    (one,) = analysis.analyse(plan(sizes={"flip": short}), blocks()).cautions
+    assert one.code == "few-steps"
+    assert one.text.startswith("flip: too few steps for batch norm's averages to settle")
+    both = analysis.analyse(plan(sizes={"control": short, "flip": short}), blocks()).cautions
+    assert [caution.text.partition(":")[0] for caution in both] == ["every arm"]
+    settling = {"flip": {"augment.flip": "random", "model.weights": "known.h5"}}
+    assert codes(analysis.analyse(plan(sizes={"flip": short}, variant=settling), blocks())) <= {
+        "joint-effect"
+    }
 
 
 def test_a_chain_shares_its_error_among_all_pairs():

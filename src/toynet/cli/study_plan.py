@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from toynet.core.wording import counted
 from toynet.stats import factorial
-from toynet.studies import analysis, design
+from toynet.studies import analysis, cautions, design
 from toynet.studies.design import Arm
 from toynet.studies.plan import Plan
 
@@ -25,6 +25,7 @@ def lines(plan: Plan, jobs: int) -> Iterator[str]:
     for arm in variants:
         yield f"  {_changed(arm)}"
     yield from _without_verdict(plan)
+    yield from (caution.text for caution in cautions.unsettled(plan))
     yield from _aliases(plan)
     yield from _hint(plan)
 

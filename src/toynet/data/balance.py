@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from toynet.core.wording import counted
+
 UNEVEN = 3.0
 """Times the images of the smallest class, from which on the largest is worth a word."""
 
@@ -24,7 +26,7 @@ class Balance:
 
     def __str__(self) -> str:
         if self.most == self.fewest:
-            return f"every class has {self.most:,} training images"
+            return f"every class has {counted(self.most, 'training image')}"
         counts = f"{self.most:,} and {self.fewest:,}"
         return f"{self.largest} has {self.ratio:.1f} times the training images of {self.smallest} ({counts})"
 

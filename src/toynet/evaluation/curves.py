@@ -26,15 +26,17 @@ class Curves:
     seen: NDArray[np.int64]
     val_loss: Floats
     val_accuracy: Floats
+    val_images: int = 0
+    """That validate; 0 where it is not known."""
 
     @classmethod
-    def of(cls, records: Sequence[EpochRecord]) -> "Curves":
+    def of(cls, records: Sequence[EpochRecord], val_images: int = 0) -> "Curves":
         seen = [i for i, row in enumerate(records) if None not in (row.val_loss, row.val_accuracy)]
         every = ("epoch", "lr", "train_loss", "train_accuracy")
         columns = {name: [getattr(row, name) for row in records] for name in every}
         columns |= {name: [getattr(records[i], name) for i in seen] for name in ("val_loss", "val_accuracy")}
         arrays = {name: np.array(values, np.float64) for name, values in columns.items()}
-        return cls(seen=np.array(seen, np.int64), **arrays)
+        return cls(seen=np.array(seen, np.int64), val_images=val_images, **arrays)
 
     def high(self) -> NDArray[np.bool_]:
         """Epochs at the schedule's high level, without the opening."""

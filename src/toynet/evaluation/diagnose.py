@@ -35,6 +35,7 @@ RESTLESS, CALMED = 0.014, 8.0  # less than unrest, but calmed by a low rate: 0.0
 # the report's first case, whose authors conclude from this picture that the rate was too high
 UNREST_LOSS = 0.06  # of the loss, twice that healthy run's; both must jump: few images move accuracy alone
 UNREST_EPOCHS = 8  # fewer measure no unrest
+UNREST_COINS = 2.0  # standard errors of an accuracy of so many images; of 5,000 at 70 % that is 0.013
 UNREST_RATIO = 2.5  # against the calm phase: a small validation set is noisy throughout
 DROP, DROP_EPOCHS = 0.5, 5  # a step at least halves the rate; epochs compared before it
 DROP_GAIN = 0.045  # accuracy at once beyond the trend; measured 0.05 at Adam 1e-2, 0.07 at a sound 1e-3
@@ -63,22 +64,23 @@ def diagnose(
     per_class: Sequence[ClassScore] | None = None,
     activations: Sequence[LayerActivation] | None = None,
     diverged: bool = False,
+    passes: int | None = None,
 ) -> list[Finding]:
     """Findings, the most serious first; never empty. Validation may be missing in some or all records.
 
     `settings` maps dotted recipe keys (`optim.lr`) to the run's values; only a key that is there is ever
     suggested, so a `change` is one the recipe accepts. `diverged` tells that the run ended so: its last
-    step is in no record.
+    step is in no record. `passes` are the forward passes that the records tell of.
     """
     found = [*from_layers(activations or (), settings), *from_classes(per_class or ())]
     broken = [row.epoch for row in records if not np.isfinite([row.train_loss, row.val_loss or 0.0]).all()]
     if diverged or broken:
         where = f"in epoch {broken[0] if broken else len(records) + 1} the loss stopped being finite"
         found.append(finding("diverged", where, scaled(settings, "optim.lr", MUCH_GENTLER), "serious"))
-    elif short := _too_short(records, settings):
-        found.append(short)
+    elif short := _too_short(records, settings, passes):
+        found += short
     else:
-        curves = Curves.of(records)
+        curves = Curves.of(records, val_images=sum(score.n for score in per_class or ()))
         readings = (
             _not_learning,
             _lr_too_high,
@@ -95,21 +97,22 @@ def diagnose(
     return sorted(found, key=lambda one: ("serious", "moderate", "note").index(one.severity))
 
 
-def _too_short(records: Sequence[EpochRecord], settings: Settings) -> Finding | None:
-    """Few epochs show no trend; after few steps validation says little of the weights."""
-    if len(records) < MIN_EPOCHS:
-        text = f"{len(records)} of the {MIN_EPOCHS} epochs that a trend takes are on record"
-        return finding("too-short", text, {}, "note")
-    epochs, remains = records[-1].epoch, remainder(settings, records[-1].step)
-    if remains <= SETTLED:
-        return None
-    text = (
-        f"{records[-1].step} steps in all: of the averages by which batch norm normalises validation images, "
-        f"{100 * remains:.0f} % are still what they began as"
-    )
-    whole = settings.get("train.epochs") == epochs
-    change: Change = {"train.epochs": epochs_to_settle(remains, epochs)} if whole else {}
-    return finding("too-short", text, change, "note")
+def _too_short(records: Sequence[EpochRecord], settings: Settings, passes: int | None) -> list[Finding]:
+    """Few epochs show no trend; after few passes validation says little of the weights."""
+    found, epochs = [], len(records)
+    if epochs < MIN_EPOCHS:
+        text = f"{epochs} of the {MIN_EPOCHS} epochs that a trend takes are on record"
+        found.append(finding("too-short", text, {}, "note"))
+    remains = remainder(settings, passes) if passes else 0.0
+    if remains > SETTLED:
+        text = (
+            f"after {passes} batches {100 * remains:.0f} % of the averages that stand for a batch's own in "
+            "validation are still what they began as"
+        )
+        whole = settings.get("train.epochs") == epochs
+        change: Change = {"train.epochs": epochs_to_settle(remains, epochs)} if whole else {}
+        found.append(finding("few-steps", text, change, "note"))
+    return found
 
 
 def _not_learning(c: Curves, settings: Settings) -> Finding | None:
@@ -155,11 +158,17 @@ def _relapse(c: Curves) -> str:
 
 
 def _unrest(c: Curves) -> tuple[str, bool]:
-    """Validation that jumps while the rate is high and is calm when it is low; and whether that is proof."""
+    """Validation that jumps while the rate is high and is calm when it is low; and whether that is proof.
+
+    Of few images each weighs much: what as many coins would do is nobody's doing.
+    """
     high, low = c.high()[c.seen], (c.lr <= LOW_LR * c.lr.max())[c.seen]
     if high.sum() < UNREST_EPOCHS:
         return "", False
     leap, calm = jump(c.val_accuracy[high]), jump(c.val_accuracy[low]) if low.sum() >= 4 else 0.0
+    level = c.val_accuracy[high].mean()
+    if c.val_images and leap < UNREST_COINS * np.sqrt(level * (1 - level) / c.val_images):
+        return "", False
     clear = leap >= max(UNREST_ACCURACY, UNREST_RATIO * calm)
     restless = leap >= RESTLESS and 0 < calm <= leap / CALMED
     if (not clear and not restless) or jump(c.val_loss[high]) < UNREST_LOSS * c.val_loss[high].mean():

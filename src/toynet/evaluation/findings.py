@@ -71,6 +71,11 @@ _LESSONS = {  # code: title, and what to learn from it
         "Training curves alone show neither overfitting nor an unsteady model.",
     ),
     "too-short": ("Too short to judge", "The first epochs of good and of bad runs look alike."),
+    "few-steps": (
+        "Too few steps for batch norm",
+        "Its moving averages leave their start slowly; until then validation and test fall short of what was "
+        "learnt, at worst to chance, and nothing can be read from them.",
+    ),
     "nothing-stands-out": (
         "Nothing stands out",
         "What is left to gain is of the size that two seeds differ by; a study with several seeds can tell.",

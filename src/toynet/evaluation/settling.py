@@ -15,17 +15,15 @@ SETTLED = 0.05
 """Of what they began as."""
 
 
-def remainder(settings: Mapping[str, object], steps: int) -> float:
-    """The share of the averages that is still what they began as, after so many steps of a recipe.
+def remainder(settings: Mapping[str, object], passes: int) -> float:
+    """The share of the averages that is still what they began as, after so many forward passes in training.
 
     settings: the recipe's values by dotted key. 0 where it begins with weights, for averages come with them.
     """
     if settings.get("model.weights"):
         return 0.0
-    batch, micro = settings.get("train.batch_size"), settings.get("train.micro_batch")
-    passes = math.ceil(batch / micro) if isinstance(batch, int) and isinstance(micro, int) else 1
     newest = NEWEST.get(str(settings.get("model.name")), NEWEST_ELSEWHERE)
-    return float((1 - newest) ** (steps * passes))
+    return float((1 - newest) ** passes)
 
 
 def epochs_to_settle(remains: float, epochs: int) -> int:

@@ -15,6 +15,7 @@ from toynet.evaluation import diagnose, metrics
 from toynet.evaluation.findings import Finding
 from toynet.runs.folder import RunFolder
 from toynet.studies.folder import Account
+from toynet.training.course import Course
 
 Floats = NDArray[np.float64]
 
@@ -110,10 +111,13 @@ def findings(
     diverged = result is not None and result.status == "diverged"
     if not records and not diverged:
         return []
+    recipe = run.recipe()
+    course = Course.of(recipe.train, run.card().train_images)
     return diagnose.diagnose(
         records,
-        settings=run.recipe().settings(),
+        settings=recipe.settings(),
         per_class=per_class,
         activations=run.activations(),
         diverged=diverged,
+        passes=sum(course.passes[: len(records)]),
     )

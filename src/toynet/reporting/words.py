@@ -84,6 +84,10 @@ _CAUTIONS = {  # code: title, and what to do about it
         "One side has been tuned more",
         "Try as many settings around the other side, or read the difference as that of two tunings.",
     ),
+    "few-steps": (
+        "Too few steps for batch norm",
+        "Give the runs more epochs or images; until then arms also differ in how fast averages settle.",
+    ),
     "varied-split": (
         "The split varies with the seed",
         "Nothing needs doing: what follows single images over seeds (floor, new images) is left out.",

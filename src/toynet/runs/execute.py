@@ -17,6 +17,7 @@ from toynet.core.locks import folder_lock
 from toynet.core.memory import keep_freed_memory
 from toynet.core.records import EpochRecord, RunResult, Status
 from toynet.core.reporter import Reporter
+from toynet.core.wording import counted
 from toynet.models.cost import cost
 from toynet.runs import ranks as crew
 from toynet.runs import reads, resuming, scoring, setups, subject, weights
@@ -107,6 +108,7 @@ def resume(
         learner = _learner(recipe, _begun_model(folder, recipe, about))
         reasons = [*resuming.told(changes or {}), *resuming.other_machine(folder, ranks)]
         reasons += resuming.restore(folder, recipe, learner, reporter, allow_inexact=allow_inexact)
+        reporter.note(f"run {folder.name} goes on, with {counted(learner.state.epoch, 'epoch')} done")
         for reason in reasons:
             reporter.note(f"{reason}: it goes on, but not bit for bit")
         if reasons:

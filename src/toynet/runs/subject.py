@@ -94,12 +94,13 @@ def note_imbalance(recipe: Recipe, about: Subject, reporter: Reporter) -> None:
 def note_few_steps(recipe: Recipe, about: Subject, reporter: Reporter) -> None:
     """Say so where training is over before validation and test can tell what it has learnt."""
     epochs, images = recipe.train.epochs, about.card.train_images
-    steps = Course.of(recipe.train, images).steps
-    remains = remainder(recipe.settings(), steps)
+    course = Course.of(recipe.train, images)
+    remains = remainder(recipe.settings(), sum(course.passes))
     if remains > SETTLED:
         reporter.note(
-            f"few steps: {epochs} epochs of {images:,} images are {steps}, too few for the averages by which "
-            f"batch norm evaluates; see --set train.epochs={epochs_to_settle(remains, epochs)}"
+            f"few steps: {epochs} epochs of {images:,} images make {course.steps}, too few for batch norm's "
+            "averages to settle; scores will fall short of what is learnt, at worst to chance; see --set "
+            f"train.epochs={epochs_to_settle(remains, epochs)}"
         )
 
 

@@ -7,12 +7,14 @@ project's design notes; each has a code, so that a page can explain it.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from toynet.core.wording import counted
+from toynet.evaluation.settling import SETTLED, epochs_to_settle, remainder
 from toynet.stats.records import Caution, Comparison
 from toynet.studies.costs import time_ratio
 from toynet.studies.design import Arm, unfair
 from toynet.studies.ledger import Entry
 from toynet.studies.plan import Plan
 from toynet.studies.spec import StudySpec
+from toynet.training.course import passes_of
 
 Entries = Mapping[tuple[str, int], Entry]
 
@@ -47,6 +49,7 @@ def cautions(
         *_looks(plan.spec),
         *_metric(plan.spec),
         *_split(plan.spec),
+        *unsettled(plan),
         *_tuning(plan),
         *_machines(entries),
         *_sizes(plan),
@@ -158,6 +161,24 @@ def _split(spec: StudySpec) -> Iterator[Caution]:
         yield Caution(
             code="varied-split", text=f"{text}; training parts overlap, which makes them a little narrow"
         )
+
+
+def unsettled(plan: Plan) -> Iterator[Caution]:
+    """Arms whose scores say little of what they learnt, as their runs end before batch norm has settled."""
+    few = {}
+    for arm in plan.arms:
+        epochs = plan.sizes[arm.name].epochs
+        in_all = epochs * passes_of(plan.sizes[arm.name].samples // epochs, arm.recipe.train)
+        remains = remainder(arm.recipe.settings(), in_all)
+        if remains > SETTLED:
+            few[arm.name] = epochs_to_settle(remains, epochs)
+    if few:
+        who = "every arm" if len(few) == len(plan.arms) else ", ".join(few)
+        text = (
+            f"{who}: too few steps for batch norm's averages to settle, so that scores fall short of what is "
+            f"learnt, at worst to chance; {max(few.values())} epochs are enough"
+        )
+        yield Caution(code="few-steps", text=text)
 
 
 def _tuning(plan: Plan) -> Iterator[Caution]:

@@ -1,5 +1,6 @@
 """How long a run is: the images and the steps of every epoch, and where a step stands among them."""
 
+import math
 from dataclasses import dataclass
 
 from toynet.data import batches
@@ -13,6 +14,9 @@ class Course:
     counts: tuple[int, ...]
     """Images of each epoch: all of them, or fewer where easy ones are left out."""
 
+    passes: tuple[int, ...]
+    """Forward passes of each epoch."""
+
     steps: int
     """Updates in all."""
 
@@ -24,7 +28,8 @@ class Course:
         """The course of a run over `images` training images."""
         counts = tuple(spec.images_in(epoch, images) for epoch in range(spec.epochs))
         steps = sum(batches.batch_count(count, spec.batch_size) for count in counts)
-        return cls(counts, steps, batches.batch_count(images, spec.batch_size))
+        passes = tuple(passes_of(count, spec) for count in counts)
+        return cls(counts, passes, steps, batches.batch_count(images, spec.batch_size))
 
     @property
     def images(self) -> int:
@@ -38,3 +43,10 @@ class Course:
     def place(self, step: int) -> int:
         """Where a schedule of whole epochs stands after `step` updates."""
         return step * len(self.counts) * self.steps_per_epoch // self.steps
+
+
+def passes_of(count: int, spec: TrainSpec) -> int:
+    """The forward passes of an epoch of `count` images: one for each batch, or piece of one."""
+    whole, rest = divmod(count, spec.batch_size)
+    piece = spec.micro_batch or spec.batch_size
+    return whole * math.ceil(spec.batch_size / piece) + math.ceil(rest / piece)
