@@ -142,13 +142,14 @@ def spread(scores: list[float]) -> str:
 
 def cost(rows: list[dict[str, Any]]) -> str:
     """What a seed took, in one line."""
-    if all(row["wall_s"] is None for row in rows):
+    rows = [row for row in rows if row["wall_s"] is not None]
+    if not rows:
         return (
             "Cost was not measured: the seeds were trained beside other work, "
             "and training seconds hold what they waited."
         )
     times = (
-        f"Wall time of the whole command {mean_of(rows, 'wall_s', '.0f')} s, training alone "
+        f"Wall time of the whole command, where measured, {mean_of(rows, 'wall_s', '.0f')} s, training alone "
         f"{mean_of(rows, 'train_s', '.0f')} s"
     )
     if not has_bf16(rows[0]):
