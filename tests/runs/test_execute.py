@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notes import Notes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import toynet
@@ -200,7 +201,10 @@ def test_resume_finds_the_newest_unfinished_run_and_refuses_other_settings(tmp_p
     with pytest.raises(UsageError, match=r"begun with schedule\.plateau"):
         toynet.train("quick", root=tmp_path, resume=True, overrides={"schedule.plateau": True})
     same = {"train.precision": "auto", "train.epochs": 4}
-    assert toynet.train("quick", root=tmp_path, resume=True, overrides=same).name == "stopped"
+    said = Notes()
+    went_on = toynet.train("quick", root=tmp_path, resume=True, overrides=same, reporter=said)
+    assert went_on.name == "stopped"
+    assert any(re.match(r"run stopped goes on, with [1-3] epochs? done", note) for note in said.notes)
     with pytest.raises(UsageError, match="no unfinished run of quick"):
         toynet.train("quick", root=tmp_path, resume=True)
 

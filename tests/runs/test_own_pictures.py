@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from notes import Notes
 from PIL import Image
 
 import toynet
@@ -26,14 +27,6 @@ TINY = {
 RESULTS = Path(__file__).parents[2] / "results"
 KEPT = (40, 8, 20)
 """Training images of each class that are written."""
-
-
-class Notes(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from notes import Notes
 from tiny_recipe import CARD, TINY, recipe
 
 import toynet
@@ -16,14 +17,6 @@ from toynet.runs.recipe import Recipe
 from toynet.training.choice import Timing
 from toynet.training.remembered import Entry, recall, remember
 from toynet.training.setup import Setup, on_threads
-
-
-class Notes(Silent):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def setup(precision="bf16", kernels="direct", memory_format="channels_last", threads=1) -> Setup:
@@ -195,7 +188,7 @@ def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(setups, "busy_warning", lambda threads: f"busy with {threads}")
     notes = Notes()
     setups.choose(recipe(**{"train.precision": "fp32"}), CARD, notes)
-    assert notes.lines == ["busy with 1"]
+    assert notes.notes == ["busy with 1"]
 
 
 @pytest.mark.usefixtures("no_timing", "free_threads")
@@ -214,7 +207,7 @@ def test_a_run_uses_and_stores_the_choice(tmp_path: Path, monkeypatch: pytest.Mo
         run = toynet.train("quick", name="chosen", overrides=TINY, root=tmp_path, reporter=notes)
         assert torch.get_num_threads() == 2
     told = "set-up: bf16, compiled kernels, channels_last, 1 thread (chosen by toynet bench on this machine)"
-    assert told in notes.lines
+    assert told in notes.notes
     assert in_force == [1]
     stored = run.folder.recipe().train
     assert (stored.precision, stored.kernels) == ("bf16", "compiled")
