@@ -1,4 +1,4 @@
-"""What a run has become says: the outputs of its layers and the scores of its classes."""
+"""What a trained network shows by itself: the outputs of its layers and the scores of its classes."""
 
 from collections.abc import Sequence
 

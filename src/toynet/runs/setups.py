@@ -84,8 +84,7 @@ class Trial:
 
 
 def begin_kernels(recipe: Recipe) -> None:
-    """Let the kernels that `choose` may ask for be compiled while the images are read: two seconds of a first
-    start."""
+    """Let the kernels that `choose` may ask for be compiled meanwhile: two seconds of a first start."""
     if precision.device() == "cpu" and recipe.train.kernels != "direct":
         build.begin(precision.DTYPES[_numbers(recipe)])
 

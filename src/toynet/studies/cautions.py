@@ -167,11 +167,11 @@ def unsettled(plan: Plan) -> Iterator[Caution]:
     """Arms whose scores say little of what they learnt, as their runs end before batch norm has settled."""
     few = {}
     for arm in plan.arms:
-        epochs = plan.sizes[arm.name].epochs
-        in_all = epochs * passes_of(plan.sizes[arm.name].samples // epochs, arm.recipe.train)
-        remains = remainder(arm.recipe.settings(), in_all)
+        size = plan.sizes[arm.name]
+        images = max(1, size.samples // size.epochs)
+        remains = remainder(arm.recipe.settings(), size.epochs * passes_of(images, arm.recipe.train))
         if remains > SETTLED:
-            few[arm.name] = epochs_to_settle(remains, epochs)
+            few[arm.name] = epochs_to_settle(remains, size.epochs)
     if few:
         who = "every arm" if len(few) == len(plan.arms) else ", ".join(few)
         text = (
