@@ -123,8 +123,8 @@ def _pair(figure: Figure, title: str, lines: tuple[str, str], ours: Spread, thei
         low, high = spread.band(val)
         if len(spread.values[val]) > 1:
             axes.fill_between(spread.epochs, low, high, color=colour, alpha=0.2, lw=0)
-        marker = spread.marker
-        axes.plot(spread.epochs, spread.mean(train), color=colour, lw=1, ls=(0, (2, 1.6)), marker=marker)
+        marker, dashes = spread.marker, (0, (2, 1.6))
+        axes.plot(spread.epochs, spread.mean(train), color=colour, lw=1, ls=dashes, marker=marker, mfc="none")
         axes.plot(spread.epochs, spread.mean(val), color=colour, lw=1.9, marker=marker)
     if ours.lost:
         for curve in ours.lost.values[val]:

@@ -86,7 +86,7 @@ _CAUTIONS = {  # code: title, and what to do about it
     ),
     "few-steps": (
         "Too few steps for batch norm",
-        "Give the runs more epochs or images; until then arms also differ in how fast averages settle.",
+        "Give the runs more epochs or images; until then a difference says little of what was learnt.",
     ),
     "varied-split": (
         "The split varies with the seed",
