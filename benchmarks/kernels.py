@@ -77,7 +77,7 @@ def convolution(
     layer = SameConv(channels, filters, kernel, stride)
     use_compiled(Chain(layer), True)
     maps = draw(precision, batch, channels, side, side)
-    taken = same.choose_way(layer.windows(maps), batch, channels, filters, maps.dtype)
+    taken = same.choose_way(layer.windows(maps.shape), batch, channels, filters, maps.dtype)
     choose = same.choose_way
 
     def passes(way: str) -> Callable[[], None]:

@@ -61,9 +61,9 @@ def passes(maps: Tensor, kernel: Tensor, gradient: Tensor, stride: int, *, ours:
     layer = SameConv(kernel.shape[1], len(kernel), stride=stride)
     maps, kernel = maps.clone().requires_grad_(), kernel.clone().requires_grad_()
     if ours:
-        outputs = winograd.convolve(maps, kernel, layer.windows(maps))
+        outputs = winograd.convolve(maps, kernel, layer.windows(maps.shape))
     else:
-        (top, bottom), (left, right) = layer.lines(maps)
+        (top, bottom), (left, right) = layer.lines(maps.shape)
         outputs = F.conv2d(F.pad(maps, (left, right, top, bottom)), kernel, stride=stride)
     return outputs.detach(), *torch.autograd.grad(outputs, (maps, kernel), gradient)
 
@@ -116,8 +116,8 @@ def test_large_kernels_are_left_to_fewer_threads(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     given = draw(3, 32, 16, 6, 6, 1, numbers)
     assert error(passes(*given, 1, ours=True)[2], exact(given, 1)[2]) < FURTHEST[numbers, 1]
-    plan = plans(given[0].shape, numbers, 16, SameConv(32, 16).windows(given[0]), 3)
-    assert (plan.kernel.threads, plan.kernel.sharing) == (groups, 1)
+    plan = plans(given[0].shape, numbers, 16, SameConv(32, 16).windows(given[0].shape), 3)
+    assert (plan.kernel_job.threads, plan.kernel_job.sharing) == (groups, 1)
 
 
 @pytest.mark.parametrize(("many", "shares"), [(0, False), (1 << 20, True)])
@@ -137,8 +137,10 @@ def test_threads_share_tiles_or_not(
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     given = draw(9, 32, 48, 8, 8, stride, numbers)
     assert error(passes(*given, stride, ours=True)[2], exact(given, stride)[2]) < FURTHEST[numbers, stride]
-    plan = plans(given[0].shape, numbers, 48, SameConv(32, 48, stride=stride).windows(given[0]), threads)
-    assert plan.kernel.sharing == (math.gcd(threads, 4) if shares else 1)
+    plan = plans(
+        given[0].shape, numbers, 48, SameConv(32, 48, stride=stride).windows(given[0].shape), threads
+    )
+    assert plan.kernel_job.sharing == (math.gcd(threads, 4) if shares else 1)
 
 
 @pytest.mark.parametrize("numbers_at_once", [1, 1 << 22], ids=["chunks", "whole"])
@@ -157,9 +159,9 @@ def test_a_kernel_turned_by_every_thread_is_the_one_turned_beforehand(
         monkeypatch.setattr(winograd, "_FEW_TILES", few)
         plans.cache_clear()
         found.append(passes(*given, stride, ours=True))
-        windows = SameConv(shape[1], filters, stride=stride).windows(given[0])
+        windows = SameConv(shape[1], filters, stride=stride).windows(given[0].shape)
         plan = plans(given[0].shape, numbers, filters, windows, threads)
-        assert plan.forward.fresh == bool(few)
+        assert plan.job.fresh == bool(few)
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 
@@ -220,7 +222,7 @@ def test_an_addend_is_added_before_rounding(stride: int, numbers: torch.dtype):
     maps, kernel, gradient = (tensor.mul(4).round() for tensor in draw(3, 32, 16, 9, 7, stride, numbers))
     exactly = exact((maps, kernel, gradient), stride)[0]
     addend = channels_last(1 - exactly.bfloat16().to(numbers)).requires_grad_()
-    total = winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps), addend)
+    total = winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps.shape), addend)
     total.backward(gradient)
     assert torch.equal(addend.grad, gradient)
     if stride == 2:
@@ -230,7 +232,7 @@ def test_an_addend_is_added_before_rounding(stride: int, numbers: torch.dtype):
         off = (total.detach().double() - exactly - addend.detach().double()).abs().max()
         assert off < exactly.abs().max() * (0.04 if numbers == BF16 else 1e-5)
     with pytest.raises(ValueError, match="outputs of"):
-        winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps), addend[:, :, :1])
+        winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps.shape), addend[:, :, :1])
 
 
 @BOTH
@@ -272,7 +274,7 @@ def test_processors_without_the_instruction_compute_the_same(tmp_path: Path):
         "found = []\n"
         "for (numbers, stride), (maps, kernel, gradient) in torch.load(sys.argv[1]).items():\n"
         "    maps.requires_grad_(), kernel.requires_grad_()\n"
-        "    outputs = winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps))\n"
+        "    outputs = winograd.convolve(maps, kernel, SameConv(32, 16, stride=stride).windows(maps.shape))\n"
         "    found.append((outputs.detach(), *torch.autograd.grad(outputs, (maps, kernel), gradient)))\n"
         "fast = [library(numbers).winograd_is_fast() for numbers in (torch.bfloat16, torch.float32)]\n"
         "torch.save((fast, found), sys.argv[1])\n"

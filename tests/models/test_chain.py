@@ -50,7 +50,7 @@ def test_a_network_is_no_further_from_fp32_than_torchs_bf16(spec: ModelSpec, mon
     exact, plain = learn(build(spec), images, bf16=False), learn(build(spec), images, bf16=True)
     calls = []
     monkeypatch.setattr(winograd, "pays", lambda _: False)
-    monkeypatch.setattr(kernels, "norm_act_beside", counting(kernels.norm_act_beside, calls))
+    monkeypatch.setattr(kernels, "_averages", counting(kernels._averages, calls))
     model = build(spec)
     use_compiled(model, True)
     compiled = learn(model, images, bf16=True)
@@ -67,7 +67,7 @@ def test_a_network_is_no_further_from_fp32_than_torchs_bf16(spec: ModelSpec, mon
 def test_by_winograds_filtering_it_is_half_as_far_again(name, widths, monkeypatch: pytest.MonkeyPatch):
     calls = []
     monkeypatch.setattr(winograd, "pays", lambda _: True)
-    monkeypatch.setattr(winograd, "convolve", counting(winograd.convolve, calls))
+    monkeypatch.setattr(winograd.Plan, "convolve", counting(winograd.Plan.convolve, calls))
     torch.manual_seed(0)
     images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     spec = ModelSpec(name=name, widths=widths)
@@ -87,8 +87,8 @@ def test_by_winograds_filtering_it_is_half_as_far_again(name, widths, monkeypatc
 def test_in_fp32_a_network_is_exact_but_for_rounding(spec, fewest, monkeypatch: pytest.MonkeyPatch):
     """With GELU for every ReLU: at its kink the least error changes a gradient as a whole."""
     norms, products = [], []
-    monkeypatch.setattr(kernels, "norm_act_beside", counting(kernels.norm_act_beside, norms))
-    monkeypatch.setattr(winograd, "convolve", counting(winograd.convolve, products))
+    monkeypatch.setattr(kernels, "_averages", counting(kernels._averages, norms))
+    monkeypatch.setattr(winograd.Plan, "convolve", counting(winograd.Plan.convolve, products))
     torch.manual_seed(0)
     images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     exact = learn(smooth(build(spec)).double(), images.double(), bf16=False)

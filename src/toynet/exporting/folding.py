@@ -36,7 +36,7 @@ class PaddedConv(nn.Module):
         self.bias = nn.Parameter(bias, requires_grad=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        (top, bottom), (left, right) = self.lines(maps)
+        (top, bottom), (left, right) = self.lines(maps.shape)
         if top == bottom and left == right:
             return F.conv2d(maps, self.weight, self.bias, self.stride, (top, left))
         return F.conv2d(F.pad(maps, (left, right, top, bottom)), self.weight, self.bias, self.stride)

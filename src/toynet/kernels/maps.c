@@ -147,12 +147,13 @@ void scale_shift(const number *x, number *y, index rows, index channels, const f
     }
 }
 
-/* y = activation(batch norm of x); `mean` and `inverse` (1 / standard deviation) are kept for the gradient,
- * the moving averages take `momentum` of the batch's. `partial`: 2 * channels doubles for every thread. */
+/* y = activation(batch norm of x). statistics (2, channels): the mean and 1 / standard deviation are kept for the
+ * gradient; the moving averages take `momentum` of the batch's. `partial`: 2 * channels doubles for every thread. */
 void norm_forward(const number *x, number *y, index rows, index channels, const float *weight, const float *bias,
-                  float *moving_mean, float *moving_variance, float momentum, float epsilon, float *mean,
-                  float *inverse, double *partial, int activation, int threads) {
+                  float *moving_mean, float *moving_variance, float momentum, float epsilon, float *statistics,
+                  double *partial, int activation, int threads) {
     index lanes = lanes_of(channels);
+    float *mean = statistics, *inverse = statistics + channels;
     float origin[MOST_CHANNELS], scale[MOST_CHANNELS], shift[MOST_CHANNELS];
     for (index lane = 0; lane < lanes; lane++) origin[lane] = widened(x[lane % channels]);
 #pragma omp parallel num_threads(threads)
@@ -190,7 +191,7 @@ void norm_forward(const number *x, number *y, index rows, index channels, const 
 
 /* totals: the sums of the gradient before the activation, and of its product with x - mean. GELU's costs enough
  * to be kept, in dx, for the second pass. */
-INLINE void sum_gradients(const number *restrict x, const number *restrict dy, number *restrict dx, index first,
+INLINE void sum_gradients(const number *restrict x, const number *dy, number *dx, index first,
                           index end, index channels, index lanes, const float *restrict scale,
                           const float *restrict shift, const float *restrict mean, double *totals,
                           int activation) {
@@ -201,8 +202,8 @@ INLINE void sum_gradients(const number *restrict x, const number *restrict dy, n
     index pending = 0;
     for (index start = first; start < end; start += lanes) {
         index count = end - start < lanes ? end - start : lanes;
-        const number *restrict row = x + start, *restrict by = dy + start;
-        number *restrict out = dx + start;
+        const number *restrict row = x + start, *by = dy + start;
+        number *out = dx + start;
 #pragma omp simd
         for (index lane = 0; lane < count; lane++) {
             float value = widened(row[lane]);
@@ -269,11 +270,12 @@ static void spread_gradients_any(const number *x, const number *dy, const number
 }
 
 /* The gradients of norm_forward by x, weight and bias, from `dy`, that by y. `past` may be NULL; it is what
- * comes to x by another way, and is added to dx. */
+ * comes to x by another way, and is added to dx. `dx` may be `dy`. */
 void norm_backward(const number *x, const number *dy, const number *past, number *dx, index rows, index channels,
-                   const float *weight, const float *bias, const float *mean, const float *inverse,
-                   float *by_weight, float *by_bias, double *partial, int activation, int threads) {
+                   const float *weight, const float *bias, const float *statistics, float *by_weight, float *by_bias,
+                   double *partial, int activation, int threads) {
     index lanes = lanes_of(channels);
+    const float *mean = statistics, *inverse = statistics + channels;
     float means[MOST_CHANNELS], scale[MOST_CHANNELS], shift[MOST_CHANNELS];
     float tilt[MOST_CHANNELS], level[MOST_CHANNELS];
     for (index lane = 0; lane < lanes; lane++) {

@@ -80,24 +80,8 @@ class _NormAct(torch.autograd.Function):
     def forward(
         ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d, activation: Activation
     ) -> tuple[Tensor, Tensor]:
-        channels = maps.shape[1]
-        result = torch.empty_like(maps)
-        mean, inverse = torch.empty(channels), torch.empty(channels)
-        threads = torch.get_num_threads()
-        partial = torch.empty(threads, 2 * channels, dtype=torch.float64)
-        moving_mean, moving_variance, seen, momentum = _averages(norm)
-        library(maps.dtype).norm_forward(
-            *pointers(maps, result),
-            *_shape(maps),
-            *pointers(weight, bias, moving_mean, moving_variance),
-            ctypes.c_float(momentum),
-            ctypes.c_float(norm.eps),
-            *pointers(mean, inverse, partial),
-            _CODES[activation],
-            threads,
-        )
-        seen.add_(1)
-        ctx.save_for_backward(maps, weight, bias, mean, inverse)
+        result, statistics = norm_forward(maps, norm, activation)
+        ctx.save_for_backward(maps, weight, bias, statistics)
         ctx.activation = activation
         ctx.set_materialize_grads(False)
         return result, maps.view_as(maps)
@@ -107,23 +91,66 @@ class _NormAct(torch.autograd.Function):
     def backward(
         ctx: Any, *gradients: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
-        maps, weight, bias, mean, inverse = ctx.saved_tensors
         gradient, past = (_channels_last(one) for one in gradients)
         if gradient is None:
             return past, None, None, None, None
-        by_maps = torch.empty_like(maps)
-        by_weight, by_bias = torch.empty_like(weight), torch.empty_like(bias)
-        threads = torch.get_num_threads()
-        partial = torch.empty(threads, 2 * maps.shape[1], dtype=torch.float64)
-        library(maps.dtype).norm_backward(
-            *pointers(maps, gradient, past, by_maps),
-            *_shape(maps),
-            *pointers(weight, bias, mean, inverse, by_weight, by_bias, partial),
-            _CODES[ctx.activation],
-            threads,
+        maps, weight, bias, statistics = ctx.saved_tensors
+        by_maps, by_weight, by_bias = norm_backward(
+            maps, weight, bias, statistics, gradient, activation=ctx.activation, past=past
         )
         wanted = ctx.needs_input_grad
         return by_maps, by_weight if wanted[1] else None, by_bias if wanted[2] else None, None, None
+
+
+def norm_forward(maps: Tensor, norm: nn.BatchNorm2d, activation: Activation) -> tuple[Tensor, Tensor]:
+    """`norm_act` in training, outside of autograd; and the maps' mean and 1 / standard deviation (2, C)."""
+    channels = maps.shape[1]
+    result = torch.empty_like(maps)
+    statistics = torch.empty(2, channels)
+    threads = torch.get_num_threads()
+    partial = torch.empty(threads, 2 * channels, dtype=torch.float64)
+    moving_mean, moving_variance, seen, momentum = _averages(norm)
+    library(maps.dtype).norm_forward(
+        *pointers(maps, result),
+        *_shape(maps),
+        *pointers(norm.weight, norm.bias, moving_mean, moving_variance),
+        ctypes.c_float(momentum),
+        ctypes.c_float(norm.eps),
+        *pointers(statistics, partial),
+        _CODES[activation],
+        threads,
+    )
+    seen.add_(1)
+    return result, statistics
+
+
+def norm_backward(
+    maps: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    statistics: Tensor,
+    gradient: Tensor,
+    *,
+    activation: Activation,
+    past: Tensor | None = None,
+    in_place: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `norm_forward` by maps, weight and bias, from `gradient`, that by its result.
+
+    past: what comes to the maps by another way; it is added. in_place: `gradient` becomes that by the maps.
+    """
+    by_maps = gradient if in_place else torch.empty_like(maps)
+    by_weight, by_bias = torch.empty_like(weight), torch.empty_like(bias)
+    threads = torch.get_num_threads()
+    partial = torch.empty(threads, 2 * maps.shape[1], dtype=torch.float64)
+    library(maps.dtype).norm_backward(
+        *pointers(maps, gradient, past, by_maps),
+        *_shape(maps),
+        *pointers(weight, bias, statistics, by_weight, by_bias, partial),
+        _CODES[activation],
+        threads,
+    )
+    return by_maps, by_weight, by_bias
 
 
 def _averages(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor, float]:

@@ -110,41 +110,37 @@ class _Job(ctypes.Structure):
     )
 
 
-class _Plan(NamedTuple):
-    """The jobs of a convolution: its own, the gradient by the maps, that by the kernel; rooms in words."""
+class Plan(NamedTuple):
+    """How a convolution and its gradients are gone about, outside of autograd; rooms in words."""
 
-    forward: _Job
-    forward_room: int
-    back: _Job
+    job: _Job
+    room: int
+    back_job: _Job
     back_room: int
-    kernel: _Job
+    kernel_job: _Job
     kernel_room: int
 
+    def convolve(self, maps: Tensor, kernel: Tensor, addend: Tensor | None = None) -> Tensor:
+        """The convolution, plus `addend`."""
+        return _filter(maps, kernel, addend, self.job, self.room)
 
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None) -> Tensor:
-        ctx.save_for_backward(maps, kernel)
-        ctx.plan = plan = _plan(maps.shape, maps.dtype, len(kernel), windows, torch.get_num_threads())
-        return _filter(maps, kernel, addend, plan.forward, plan.forward_room)
+    def by_maps(self, gradient: Tensor, kernel: Tensor) -> Tensor:
+        """The gradient by the maps, from `gradient`, that by the results."""
+        return _filter(gradient, kernel, None, self.back_job, self.back_room)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
-        maps, kernel = ctx.saved_tensors
-        plan: _Plan = ctx.plan
-        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        by_maps = by_kernel = None
-        if ctx.needs_input_grad[0]:
-            by_maps = _filter(gradient, kernel, None, plan.back, plan.back_room)
-        if ctx.needs_input_grad[1]:
-            by_kernel = torch.empty(kernel.shape, memory_format=torch.channels_last)
-            room = torch.empty(plan.kernel_room, dtype=torch.int32)
-            library(maps.dtype).winograd_kernel_gradient(
-                *pointers(maps, gradient, by_kernel, room), ctypes.byref(plan.kernel)
-            )
-            by_kernel = by_kernel.to(kernel.dtype)
-        return by_maps, by_kernel, None, gradient if ctx.needs_input_grad[3] else None
+    def by_kernel(self, maps: Tensor, gradient: Tensor, kernel: Tensor) -> Tensor:
+        """The gradient by the kernel."""
+        result = torch.empty(kernel.shape, memory_format=torch.channels_last)
+        room = torch.empty(self.kernel_room, dtype=torch.int32)
+        library(maps.dtype).winograd_kernel_gradient(
+            *pointers(maps, gradient, result, room), ctypes.byref(self.kernel_job)
+        )
+        return result.to(kernel.dtype)
+
+
+def plan(maps: Tensor, kernel: Tensor, windows: Windows) -> Plan:
+    """For the convolution of such `maps` (N, C, H, W) with a `kernel` (K, C, 3, 3), over `windows`."""
+    return _plan(maps.shape, maps.dtype, len(kernel), windows, torch.get_num_threads())
 
 
 def _filter(maps: Tensor, kernel: Tensor, addend: Tensor | None, job: _Job, words: int) -> Tensor:
@@ -156,8 +152,26 @@ def _filter(maps: Tensor, kernel: Tensor, addend: Tensor | None, job: _Job, word
     return result
 
 
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None) -> Tensor:
+        ctx.save_for_backward(maps, kernel)
+        ctx.plan = plan(maps, kernel, windows)
+        return ctx.plan.convolve(maps, kernel, addend)  # type: ignore[no-any-return]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
+        maps, kernel = ctx.saved_tensors
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        wanted = ctx.needs_input_grad
+        by_maps = ctx.plan.by_maps(gradient, kernel) if wanted[0] else None
+        by_kernel = ctx.plan.by_kernel(maps, gradient, kernel) if wanted[1] else None
+        return by_maps, by_kernel, None, gradient if wanted[3] else None
+
+
 @lru_cache(maxsize=1024)
-def _plan(shape: torch.Size, numbers: torch.dtype, filters: int, windows: Windows, threads: int) -> _Plan:
+def _plan(shape: torch.Size, numbers: torch.dtype, filters: int, windows: Windows, threads: int) -> Plan:
     """For maps of `shape` (N, C, H, W) that hold `numbers`."""
     images, channels, height, width = shape
     tall, wide, top, left = windows.tall, windows.wide, windows.top, windows.left
@@ -172,7 +186,7 @@ def _plan(shape: torch.Size, numbers: torch.dtype, filters: int, windows: Window
     backward.reversed = 1
     kernel = _summing(forth, *there, top, left, 0, 0, numbers=numbers, threads=threads)
     rooms = (_room("winograd_filter_room", job, numbers) for job in (forward, backward))
-    return _Plan(
+    return Plan(
         forward, next(rooms), backward, next(rooms), kernel, _room("winograd_gradient_room", kernel, numbers)
     )
 

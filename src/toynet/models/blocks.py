@@ -15,6 +15,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from toynet.models import preact
 from toynet.models.architectures import BOTTLENECK_EXPANSION, Layer, Step, sequence
 from toynet.models.chain import Chain
 from toynet.models.same import SameConv
@@ -99,6 +100,10 @@ class ResidualBlock(nn.Module):
         self.exit = part(arranged.exit)
 
     def forward(self, maps: Tensor) -> Tensor:
+        if not self.exit:
+            whole = preact.whole(maps, self.entry, self.branch, self.shortcut)
+            if whole is not None:
+                return whole
         opened, passed = self.entry.beside(maps)
         carried = passed if self.shortcut is None else self.shortcut(opened)
         total: Tensor = self.exit(self.branch(opened, carried))

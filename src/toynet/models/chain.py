@@ -76,14 +76,21 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
 
 def _pop_activation(layers: list[nn.Module]) -> compiled.Activation:
     """Take the activation off the front of `layers`, if that is one that a compiled function knows."""
-    match layers:
-        case [nn.ReLU(), *_]:
-            layers.pop(0)
+    activation = activation_of(layers[0]) if layers else None
+    if activation is None:
+        return "none"
+    layers.pop(0)
+    return activation
+
+
+def activation_of(layer: nn.Module) -> compiled.Activation | None:
+    """What a compiled function calls `layer`; none where it does not know it."""
+    match layer:
+        case nn.ReLU():
             return "relu"
-        case [nn.GELU(approximate="none"), *_]:
-            layers.pop(0)
+        case nn.GELU(approximate="none"):
             return "gelu"
-    return "none"
+    return None
 
 
 def _is_pool(layer: nn.Module) -> bool:

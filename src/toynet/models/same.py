@@ -14,8 +14,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
+from toynet.kernels import maps as compiled
 from toynet.kernels import winograd
-from toynet.kernels.maps import takes
 from toynet.kernels.windows import Windows
 
 Way = Literal["library", "weight", "product", "winograd"]
@@ -53,11 +53,9 @@ class SameConv(nn.Conv2d):
 
     def forward(self, input: Tensor, addend: Tensor | None = None) -> Tensor:
         """The convolution, plus `addend` (N, K, H/stride, W/stride) where it is given."""
-        if self.compiled and _takes(input) and input.shape[1] == self.in_channels:
-            windows = self.windows(input)
-            # In evaluation an image's outputs shall not depend on how many come with it.
-            images = len(input) if self.training else max(FEWEST_TILES.values())
-            way = choose_way(windows, images, self.in_channels, self.out_channels, input.dtype)
+        if self.compiled and takes(input) and input.shape[1] == self.in_channels:
+            windows = self.windows(input.shape)
+            way = self.way(windows, len(input), input.dtype)
             if way == "winograd" and (addend is None or _like(addend, input)):
                 return winograd.convolve(input, self.weight, windows, addend)
             if way == "winograd":
@@ -68,24 +66,30 @@ class SameConv(nn.Conv2d):
                 return plus(_Convolution.apply(input, kernel, windows, way), addend)  # type: ignore[no-untyped-call]
         if (self.kernel_size[0], self.stride[0]) == (1, 2) and self.in_channels < FEWEST_STRIDED_CHANNELS:
             return plus(F.conv2d(input[:, :, ::2, ::2], self.weight), addend)
-        (top, bottom), (left, right) = self.lines(input)
+        (top, bottom), (left, right) = self.lines(input.shape)
         if top == bottom and left == right:
             return plus(super().forward(input), addend)
         padded = F.pad(input, (left, right, top, bottom))
         return plus(F.conv2d(padded, self.weight, stride=self.stride), addend)
 
-    def lines(self, maps: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Lines of zeros above and below, and left and right, of `maps`."""
+    def lines(self, shape: torch.Size) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Lines of zeros above and below, and left and right, of maps of `shape`."""
         side, stride = self.kernel_size[0], self.stride[0]
-        height, width = ((1, 1) if stride == 1 or length % 2 else (0, 1) for length in maps.shape[-2:])
+        height, width = ((1, 1) if stride == 1 or length % 2 else (0, 1) for length in shape[-2:])
         return (height, width) if side == 3 else ((0, 0), (0, 0))
 
-    def windows(self, maps: Tensor) -> Windows:
-        """The patches of `maps` that the outputs look at."""
+    def windows(self, shape: torch.Size) -> Windows:
+        """The patches of maps of `shape` (N, C, H, W) that the outputs look at."""
         stride = self.stride[0]
-        tall, wide = (-(-length // stride) for length in maps.shape[-2:])
-        (top, _), (left, _) = self.lines(maps)
+        tall, wide = (-(-length // stride) for length in shape[-2:])
+        (top, _), (left, _) = self.lines(shape)
         return Windows(tall, wide, side=self.kernel_size[0], stride=stride, top=top, left=left)
+
+    def way(self, windows: Windows, images: int, numbers: torch.dtype) -> Way:
+        """The way that is taken over these windows of so many maps, which hold `numbers`."""
+        # In evaluation an image's outputs shall not depend on how many come with it.
+        images = images if self.training else max(FEWEST_TILES.values())
+        return choose_way(windows, images, self.in_channels, self.out_channels, numbers)
 
 
 def plus(maps: Tensor, addend: Tensor | None) -> Tensor:
@@ -111,15 +115,15 @@ def choose_way(windows: Windows, images: int, channels: int, filters: int, numbe
     return "weight" if few and channels >= FEWEST_WEIGHT_CHANNELS else "library"
 
 
-def _takes(maps: Tensor) -> bool:
+def takes(maps: Tensor) -> bool:
     """Whether functions here can be had for `maps` in the arithmetic that autocast, if it is on, asks for."""
     cast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") != maps.dtype
-    return not cast and takes(maps)
+    return not cast and compiled.takes(maps)
 
 
 def _like(addend: Tensor, maps: Tensor) -> bool:
     """Whether `addend` holds the numbers of `maps`, in their order."""
-    return takes(addend) and addend.dtype == maps.dtype
+    return compiled.takes(addend) and addend.dtype == maps.dtype
 
 
 class _Convolution(torch.autograd.Function):
