@@ -90,7 +90,7 @@ class Stepper:
         )
         timer.end("augment")
         step = learner.state.step
-        torch.manual_seed(derive(plan.train.seed, "dropout", step))
+        precision.seed_dropout(derive(plan.train.seed, "dropout", step), images.device.type)
         optimizers.set_rate(learner.optimizers, self._rate, min(step, self._last_step))
         forward_backward(self._network, self._loss, images, labels, plan.setup, plan.train.micro_batch)
         timer.end("backward")

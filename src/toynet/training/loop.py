@@ -28,7 +28,7 @@ from toynet.training.freezing import freeze
 from toynet.training.images import TrainingImages, load, look_ahead
 from toynet.training.interrupts import StopFlag
 from toynet.training.learner import Learner
-from toynet.training.precision import arithmetic
+from toynet.training.precision import arithmetic, seed_dropout
 from toynet.training.resolution import shrink
 from toynet.training.setup import Setup, in_steps
 from toynet.training.shares import Share
@@ -95,7 +95,7 @@ def train(
             look_ahead(data, indices[rows.stop : rows.stop + spec.batch_size])
             progress = course.progress(state.step)
             images = shrink(images, spec.small, progress)
-            torch.manual_seed(derive(spec.seed, "dropout", state.step, *ranks.stream))
+            seed_dropout(derive(spec.seed, "dropout", state.step, *ranks.stream), images.device.type)
             freeze(model, spec.freeze, progress)
             optimizers.set_rate(learner.optimizers, rate, course.place(state.step), state.plateau.factor)
             each = None if learner.seen is None else torch.zeros(len(images), device=images.device)

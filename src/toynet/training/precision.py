@@ -84,6 +84,14 @@ def arithmetic(precision: Precision, device_type: str) -> Iterator[None]:
         yield
 
 
+def seed_dropout(seed: int, device_type: str) -> None:
+    """Let what a model draws while it learns begin from `seed`."""
+    if device_type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)  # of every device, which takes a hundred times as long
+
+
 @contextmanager
 def repeatable(device_type: str) -> Iterator[None]:
     """On CUDA no algorithm that sums in another order each time, so that a run gives the same bits again."""
