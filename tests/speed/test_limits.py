@@ -42,12 +42,19 @@ def test_repetitions_keep_to_their_bounds():
 
 
 @pytest.mark.parametrize("kernels", ["direct", "compiled"])
-@pytest.mark.parametrize("name", ["toynet12", "pure_resnet50"])
-def test_the_arithmetic_of_convolutions_is_what_torch_counts(kernels: str, name: str, monkeypatch):
-    setup = Setup(precision="bf16", kernels=kernels, memory_format="channels_last", threads=1)
+@pytest.mark.parametrize(
+    ("name", "widths", "precision"),
+    [
+        ("toynet12", [4, 4, 8, 8], "bf16"),
+        ("pure_resnet50", [4, 4, 8, 8], "bf16"),
+        ("toynet12", [16, 16, 16, 16], "fp32"),
+    ],
+)
+def test_the_arithmetic_of_convolutions_is_what_torch_counts(kernels, name, widths, precision, monkeypatch):
+    setup = Setup(precision=precision, kernels=kernels, memory_format="channels_last", threads=1)
     changes = {
         "model.name": name,
-        "model.widths": [4, 4, 8, 8],
+        "model.widths": widths,
         "train.batch_size": 6,
         "train.micro_batch": 4,
     }

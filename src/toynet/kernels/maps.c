@@ -113,23 +113,29 @@ static void sum_squares(const number *restrict x, index first, index end, index 
     add_lanes(squares, totals + channels, channels, lanes);
 }
 
-INLINE void apply(const number *restrict x, number *restrict y, index first, index end, index lanes,
-                  const float *restrict scale, const float *restrict shift, int activation) {
+/* addend: NULL if nothing is added before the activation. */
+INLINE void apply(const number *restrict x, const number *restrict addend, number *restrict y, index first, index end,
+                  index lanes, const float *restrict scale, const float *restrict shift, int activation) {
     for (index start = first; start < end; start += lanes) {
         index count = end - start < lanes ? end - start : lanes;
         const number *restrict row = x + start;
         number *restrict out = y + start;
 #pragma omp simd
-        for (index lane = 0; lane < count; lane++)
-            out[lane] = narrowed(activated(widened(row[lane]) * scale[lane] + shift[lane], activation));
+        for (index lane = 0; lane < count; lane++) {
+            float value = widened(row[lane]) * scale[lane] + shift[lane];
+            if (addend) value += widened(addend[start + lane]);
+            out[lane] = narrowed(activated(value, activation));
+        }
     }
 }
 
-static void apply_any(const number *x, number *y, index first, index end, index lanes, const float *scale,
-                      const float *shift, int activation) {
-    if (activation == RELU) apply(x, y, first, end, lanes, scale, shift, RELU);
-    else if (activation == GELU) apply(x, y, first, end, lanes, scale, shift, GELU);
-    else apply(x, y, first, end, lanes, scale, shift, NONE);
+/* An addend is for RELU only. */
+static void apply_any(const number *x, const number *addend, number *y, index first, index end, index lanes,
+                      const float *scale, const float *shift, int activation) {
+    if (addend) apply(x, addend, y, first, end, lanes, scale, shift, RELU);
+    else if (activation == RELU) apply(x, NULL, y, first, end, lanes, scale, shift, RELU);
+    else if (activation == GELU) apply(x, NULL, y, first, end, lanes, scale, shift, GELU);
+    else apply(x, NULL, y, first, end, lanes, scale, shift, NONE);
 }
 
 /* y = activation(x * scale + shift), the normalisation of evaluation. */
@@ -143,13 +149,13 @@ void scale_shift(const number *x, number *y, index rows, index channels, const f
     {
         index first, end;
         portion(rows, channels, &first, &end);
-        apply_any(x, y, first, end, lanes, scales, shifts, activation);
+        apply_any(x, NULL, y, first, end, lanes, scales, shifts, activation);
     }
 }
 
-/* y = activation(batch norm of x). statistics (2, channels): the mean and 1 / standard deviation are kept for the
+/* y = activation(batch norm of x), or if there is an addend RELU(batch norm of x + addend). statistics (2, channels): the mean and 1 / standard deviation are kept for the
  * gradient; the moving averages take `momentum` of the batch's. `partial`: 2 * channels doubles for every thread. */
-void norm_forward(const number *x, number *y, index rows, index channels, const float *weight, const float *bias,
+void norm_forward(const number *x, const number *addend, number *y, index rows, index channels, const float *weight, const float *bias,
                   float *moving_mean, float *moving_variance, float momentum, float epsilon, float *statistics,
                   double *partial, int activation, int threads) {
     index lanes = lanes_of(channels);
@@ -185,13 +191,13 @@ void norm_forward(const number *x, number *y, index rows, index channels, const 
                 shift[lane] = shift[lane % channels];
             }
         }
-        apply_any(x, y, first, end, lanes, scale, shift, activation);
+        apply_any(x, addend, y, first, end, lanes, scale, shift, activation);
     }
 }
 
-/* totals: the sums of the gradient before the activation, and of its product with x - mean. GELU's costs enough
- * to be kept, in dx, for the second pass. */
-INLINE void sum_gradients(const number *restrict x, const number *dy, number *dx, index first,
+/* totals: the sums of the gradient before the activation, and of its product with x - mean. y: where the activation is
+ * known by its result, else NULL. kept: where that gradient is put, or NULL. */
+INLINE void sum_gradients(const number *restrict x, const number *y, const number *dy, number *kept, index first,
                           index end, index channels, index lanes, const float *restrict scale,
                           const float *restrict shift, const float *restrict mean, double *totals,
                           int activation) {
@@ -202,15 +208,16 @@ INLINE void sum_gradients(const number *restrict x, const number *dy, number *dx
     index pending = 0;
     for (index start = first; start < end; start += lanes) {
         index count = end - start < lanes ? end - start : lanes;
-        const number *restrict row = x + start, *by = dy + start;
-        number *out = dx + start;
+        const number *restrict row = x + start;
+        const number *by = dy + start;
 #pragma omp simd
         for (index lane = 0; lane < count; lane++) {
             float value = widened(row[lane]);
-            float gradient = through(widened(by[lane]), value * scale[lane] + shift[lane], activation);
-            if (activation == GELU) {
-                out[lane] = narrowed(gradient);
-                gradient = widened(out[lane]);
+            float z = y ? widened(y[start + lane]) : value * scale[lane] + shift[lane];
+            float gradient = through(widened(by[lane]), z, activation);
+            if (kept) {
+                kept[start + lane] = narrowed(gradient);
+                gradient = widened(kept[start + lane]);
             }
             sums[lane] += gradient;
             products[lane] += gradient * (value - mean[lane]);
@@ -245,20 +252,21 @@ INLINE void spread_gradients(const number *restrict x, const number *dy, const n
     }
 }
 
-static void sum_gradients_any(const number *x, const number *dy, number *dx, index first, index end, index channels,
-                              index lanes, const float *scale, const float *shift, const float *mean,
-                              double *totals, int activation) {
-    if (activation == RELU) sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, RELU);
+/* GELU's gradient costs enough to be kept, and one that an addend shares is wanted: `kept` is where for either. */
+static void sum_gradients_any(const number *x, const number *y, const number *dy, number *kept, index first, index end,
+                              index channels, index lanes, const float *scale, const float *shift,
+                              const float *mean, double *totals, int activation) {
+    if (y) sum_gradients(x, y, dy, kept, first, end, channels, lanes, scale, shift, mean, totals, RELU);
+    else if (activation == RELU)
+        sum_gradients(x, NULL, dy, NULL, first, end, channels, lanes, scale, shift, mean, totals, RELU);
     else if (activation == GELU)
-        sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, GELU);
-    else sum_gradients(x, dy, dx, first, end, channels, lanes, scale, shift, mean, totals, NONE);
+        sum_gradients(x, NULL, dy, kept, first, end, channels, lanes, scale, shift, mean, totals, GELU);
+    else sum_gradients(x, NULL, dy, NULL, first, end, channels, lanes, scale, shift, mean, totals, NONE);
 }
 
-static void spread_gradients_any(const number *x, const number *dy, const number *past, number *dx, index first,
+static void spread_gradients_any(const number *x, const number *by, const number *past, number *dx, index first,
                                  index end, index lanes, const float *scale, const float *shift, const float *tilt,
                                  const float *level, int activation) {
-    const number *by = activation == GELU ? dx : dy;
-    if (activation != RELU) activation = NONE;
     if (activation == RELU && past)
         spread_gradients(x, by, past, dx, first, end, lanes, scale, shift, tilt, level, RELU);
     else if (activation == RELU)
@@ -270,14 +278,18 @@ static void spread_gradients_any(const number *x, const number *dy, const number
 }
 
 /* The gradients of norm_forward by x, weight and bias, from `dy`, that by y. `past` may be NULL; it is what
- * comes to x by another way, and is added to dx. `dx` may be `dy`. */
-void norm_backward(const number *x, const number *dy, const number *past, number *dx, index rows, index channels,
-                   const float *weight, const float *bias, const float *statistics, float *by_weight, float *by_bias,
-                   double *partial, int activation, int threads) {
+ * comes to x by another way, and is added to dx. `dx` may be `dy`. y: NULL unless there was an addend, the gradient by
+ * which goes into `by_addend`. */
+void norm_backward(const number *x, const number *y, const number *dy, const number *past, number *dx,
+                   number *by_addend, index rows, index channels, const float *weight, const float *bias,
+                   const float *statistics, float *by_weight, float *by_bias, double *partial, int activation,
+                   int threads) {
     index lanes = lanes_of(channels);
     const float *mean = statistics, *inverse = statistics + channels;
     float means[MOST_CHANNELS], scale[MOST_CHANNELS], shift[MOST_CHANNELS];
     float tilt[MOST_CHANNELS], level[MOST_CHANNELS];
+    int is_kept = y || activation == GELU;
+    number *kept = y ? by_addend : dx;
     for (index lane = 0; lane < lanes; lane++) {
         index channel = lane % channels;
         means[lane] = mean[channel];
@@ -288,7 +300,7 @@ void norm_backward(const number *x, const number *dy, const number *past, number
     {
         index first, end;
         portion(rows, channels, &first, &end);
-        sum_gradients_any(x, dy, dx, first, end, channels, lanes, scale, shift, means,
+        sum_gradients_any(x, y, dy, kept, first, end, channels, lanes, scale, shift, means,
                           partial + 2 * channels * omp_get_thread_num(), activation);
 #pragma omp barrier
 #pragma omp single
@@ -311,7 +323,8 @@ void norm_backward(const number *x, const number *dy, const number *past, number
                 level[lane] = level[lane % channels];
             }
         }
-        spread_gradients_any(x, dy, past, dx, first, end, lanes, scale, shift, tilt, level, activation);
+        spread_gradients_any(x, is_kept ? kept : dy, past, dx, first, end, lanes, scale, shift, tilt, level,
+                             is_kept ? NONE : activation);
     }
 }
 

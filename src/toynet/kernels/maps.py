@@ -102,8 +102,13 @@ class _NormAct(torch.autograd.Function):
         return by_maps, by_weight if wanted[1] else None, by_bias if wanted[2] else None, None, None
 
 
-def norm_forward(maps: Tensor, norm: nn.BatchNorm2d, activation: Activation) -> tuple[Tensor, Tensor]:
-    """`norm_act` in training, outside of autograd; and the maps' mean and 1 / standard deviation (2, C)."""
+def norm_forward(
+    maps: Tensor, norm: nn.BatchNorm2d, activation: Activation, *, addend: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`norm_act` in training, outside of autograd; and the maps' mean and 1 / standard deviation (2, C).
+
+    addend: what is added before the activation, which then must be ReLU.
+    """
     channels = maps.shape[1]
     result = torch.empty_like(maps)
     statistics = torch.empty(2, channels)
@@ -111,7 +116,7 @@ def norm_forward(maps: Tensor, norm: nn.BatchNorm2d, activation: Activation) -> 
     partial = torch.empty(threads, 2 * channels, dtype=torch.float64)
     moving_mean, moving_variance, seen, momentum = _averages(norm)
     library(maps.dtype).norm_forward(
-        *pointers(maps, result),
+        *pointers(maps, addend, result),
         *_shape(maps),
         *pointers(norm.weight, norm.bias, moving_mean, moving_variance),
         ctypes.c_float(momentum),
@@ -133,18 +138,21 @@ def norm_backward(
     *,
     activation: Activation,
     past: Tensor | None = None,
+    outputs: Tensor | None = None,
+    by_addend: Tensor | None = None,
     in_place: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of `norm_forward` by maps, weight and bias, from `gradient`, that by its result.
 
-    past: what comes to the maps by another way; it is added. in_place: `gradient` becomes that by the maps.
+    past: what comes to the maps by another way; it is added. outputs: the result, where there was an addend,
+    the gradient by which goes into `by_addend`. in_place: `gradient` becomes that by the maps.
     """
     by_maps = gradient if in_place else torch.empty_like(maps)
     by_weight, by_bias = torch.empty_like(weight), torch.empty_like(bias)
     threads = torch.get_num_threads()
     partial = torch.empty(threads, 2 * maps.shape[1], dtype=torch.float64)
     library(maps.dtype).norm_backward(
-        *pointers(maps, gradient, past, by_maps),
+        *pointers(maps, outputs, gradient, past, by_maps, by_addend),
         *_shape(maps),
         *pointers(weight, bias, statistics, by_weight, by_bias, partial),
         _CODES[activation],

@@ -124,9 +124,9 @@ class Plan(NamedTuple):
         """The convolution, plus `addend`."""
         return _filter(maps, kernel, addend, self.job, self.room)
 
-    def by_maps(self, gradient: Tensor, kernel: Tensor) -> Tensor:
-        """The gradient by the maps, from `gradient`, that by the results."""
-        return _filter(gradient, kernel, None, self.back_job, self.back_room)
+    def by_maps(self, gradient: Tensor, kernel: Tensor, addend: Tensor | None = None) -> Tensor:
+        """The gradient by the maps, from `gradient`, that by the results; plus `addend`."""
+        return _filter(gradient, kernel, addend, self.back_job, self.back_room)
 
     def by_kernel(self, maps: Tensor, gradient: Tensor, kernel: Tensor) -> Tensor:
         """The gradient by the kernel."""

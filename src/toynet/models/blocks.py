@@ -15,11 +15,11 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from toynet.models import preact
 from toynet.models.architectures import BOTTLENECK_EXPANSION, Layer, Step, sequence
 from toynet.models.chain import Chain
 from toynet.models.same import SameConv
 from toynet.models.spec import Order, Shortcut
+from toynet.models.whole import whole
 
 NORM_EPSILON = 1.001e-5
 NORM_MOMENTUM = 0.01
@@ -100,10 +100,9 @@ class ResidualBlock(nn.Module):
         self.exit = part(arranged.exit)
 
     def forward(self, maps: Tensor) -> Tensor:
-        if not self.exit:
-            whole = preact.whole(maps, self.entry, self.branch, self.shortcut)
-            if whole is not None:
-                return whole
+        found = whole(maps, self.entry, self.branch, self.exit, self.shortcut)
+        if found is not None:
+            return found
         opened, passed = self.entry.beside(maps)
         carried = passed if self.shortcut is None else self.shortcut(opened)
         total: Tensor = self.exit(self.branch(opened, carried))

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from toynet.models.chain import uncompiled
 from toynet.models.cost import FLOP_PER_MAC, cost
 from toynet.runs import subject
 from toynet.runs.folder import DataCard
@@ -54,7 +55,7 @@ def _inputs(model: nn.Module, card: DataCard, count: int, setup: Setup, where: s
     ]
     height, width, channels = card.image_shape
     images = torch.randn(count, channels, height, width, device=where)
-    with arithmetic(setup.precision, where):
+    with uncompiled(model), arithmetic(setup.precision, where):
         model(images.contiguous(memory_format=setup.layout))
     for handle in handles:
         handle.remove()
