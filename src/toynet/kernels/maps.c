@@ -153,11 +153,12 @@ void scale_shift(const number *x, number *y, index rows, index channels, const f
     }
 }
 
-/* y = activation(batch norm of x), or if there is an addend RELU(batch norm of x + addend). statistics (2, channels): the mean and 1 / standard deviation are kept for the
- * gradient; the moving averages take `momentum` of the batch's. `partial`: 2 * channels doubles for every thread. */
-void norm_forward(const number *x, const number *addend, number *y, index rows, index channels, const float *weight, const float *bias,
-                  float *moving_mean, float *moving_variance, float momentum, float epsilon, float *statistics,
-                  double *partial, int activation, int threads) {
+/* y = activation(batch norm of x), or if there is an addend RELU(batch norm of x + addend). statistics (2, channels):
+ * the mean and 1 / standard deviation are kept for the gradient; the moving averages take `momentum` of the batch's.
+ * `partial`: 2 * channels doubles for every thread. */
+void norm_forward(const number *x, const number *addend, number *y, index rows, index channels, const float *weight,
+                  const float *bias, float *moving_mean, float *moving_variance, float momentum, float epsilon,
+                  float *statistics, double *partial, int activation, int threads) {
     index lanes = lanes_of(channels);
     float *mean = statistics, *inverse = statistics + channels;
     float origin[MOST_CHANNELS], scale[MOST_CHANNELS], shift[MOST_CHANNELS];
@@ -196,11 +197,12 @@ void norm_forward(const number *x, const number *addend, number *y, index rows, 
 }
 
 /* totals: the sums of the gradient before the activation, and of its product with x - mean. y: where the activation is
- * known by its result, else NULL. kept: where that gradient is put, or NULL. */
+ * known by its result, else NULL. kept: where that gradient is put then, and with GELU. */
 INLINE void sum_gradients(const number *restrict x, const number *y, const number *dy, number *kept, index first,
                           index end, index channels, index lanes, const float *restrict scale,
                           const float *restrict shift, const float *restrict mean, double *totals,
                           int activation) {
+    int keep = y || activation == GELU; /* known to the compiler, unlike `kept` */
     float sums[MOST_CHANNELS], products[MOST_CHANNELS];
     memset(sums, 0, sizeof(float) * lanes);
     memset(products, 0, sizeof(float) * lanes);
@@ -215,7 +217,7 @@ INLINE void sum_gradients(const number *restrict x, const number *y, const numbe
             float value = widened(row[lane]);
             float z = y ? widened(y[start + lane]) : value * scale[lane] + shift[lane];
             float gradient = through(widened(by[lane]), z, activation);
-            if (kept) {
+            if (keep) {
                 kept[start + lane] = narrowed(gradient);
                 gradient = widened(kept[start + lane]);
             }
@@ -277,9 +279,9 @@ static void spread_gradients_any(const number *x, const number *by, const number
         spread_gradients(x, by, NULL, dx, first, end, lanes, scale, shift, tilt, level, NONE);
 }
 
-/* The gradients of norm_forward by x, weight and bias, from `dy`, that by y. `past` may be NULL; it is what
- * comes to x by another way, and is added to dx. `dx` may be `dy`. y: NULL unless there was an addend, the gradient by
- * which goes into `by_addend`. */
+/* The gradients of norm_forward by x, weight and bias, from `dy`, that by y. `past` may be NULL; it is what comes to x
+ * by another way, and is added to dx. `dx` may be `dy`. y: NULL unless there was an addend, the gradient by which goes
+ * into `by_addend`. */
 void norm_backward(const number *x, const number *y, const number *dy, const number *past, number *dx,
                    number *by_addend, index rows, index channels, const float *weight, const float *bias,
                    const float *statistics, float *by_weight, float *by_bias, double *partial, int activation,

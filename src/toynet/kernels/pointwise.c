@@ -84,7 +84,8 @@ INLINE void add_to_pixels(const float *rows, const pointwise *p, task t, number 
 INLINE void sum_over_rows(const number *rows, index count, index columns, word *to, index apart, index step) {
     for (index row = 0; row < count; row += PER_WORD, rows += PER_WORD * columns, to += step)
         for (index column = 0; column < columns; column += LANES)
-            store_words(to + column / LANES * apart, load(rows + column), load(rows + (PER_WORD - 1) * columns + column));
+            store_words(to + column / LANES * apart, load(rows + column),
+                        load(rows + (PER_WORD - 1) * columns + column));
 }
 
 /* The kernel as blocks to be summed over channels, for these LANES filters. */
@@ -148,8 +149,8 @@ static void take_gradients(const number *x, const number *dy, const word *kernel
 }
 
 /* The gradients, from `dy`, that by y: by x, which is added to `dx`, and by the kernel (filters, channels). */
-void pointwise_gradients(const number *x, const number *dy, const float *kernel, number *dx, float *gradient, word *room,
-                         const pointwise *p) {
+void pointwise_gradients(const number *x, const number *dy, const float *kernel, number *dx, float *gradient,
+                         word *room, const pointwise *p) {
     index channels = p->channels, filters = p->filters, tasks = tasks_of(p), apart = thread_room(p);
     word *own = room + kernel_room(p);
     float *sums = (float *)own + apart - channels * filters;
