@@ -171,3 +171,11 @@ def test_so_do_other_maps(taken):
     assert not taken
     block.float()(draw(16))
     assert taken
+
+
+@pytest.mark.parametrize("order", ["pre", "post"])
+@pytest.mark.parametrize("channels", [16, 48])
+def test_maps_of_other_channels_are_refused_by_torch(order, channels, taken):
+    with pytest.raises(RuntimeError, match="32"):
+        build(32, 32, 1, order=order)(draw(channels))
+    assert not taken

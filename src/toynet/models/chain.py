@@ -49,6 +49,8 @@ class Chain(nn.Sequential):
         # Not of a kind of it, such as one that looks at more than these maps.
         if not (self.compiled and type(layer) is nn.BatchNorm2d and compiled.takes(maps)):
             return False
+        if layer.num_features != maps.shape[1]:
+            return False
         if layer.training or not torch.is_grad_enabled():
             return True
         return not (maps.requires_grad or any(weight.requires_grad for weight in layer.parameters()))

@@ -47,6 +47,8 @@ def _unit(
     known = activation_of(activation)
     if known is None or not _learns(norm) or not isinstance(conv, SameConv) or conv.kernel_size != (3, 3):
         return None
+    if conv.in_channels != shape[1]:
+        return None
     windows = conv.windows(shape)
     if conv.way(windows, shape[0], numbers) != "winograd":
         return None
