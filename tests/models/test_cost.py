@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from toynet.models.catalog import build
+from toynet.models.chain import use_compiled
 from toynet.models.cost import LayerCost, cost
 from toynet.models.spec import ModelSpec
 
@@ -54,12 +55,15 @@ def test_layers_add_up_to_the_model(fields):
 
 
 def test_the_model_is_left_as_it_was():
-    model, _ = measured(name="toynet12", widths=(4, 8, 16, 32))
+    model, _ = measured(name="toynet12", widths=(16, 16, 16, 32))
+    use_compiled(model, True)
     model.train()
     model.stack1.eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    cost(model, IMAGE)
+    total = cost(model, IMAGE)
+    assert sum(layer.parameters for layer in total.layers) == total.parameters
     assert model.training
+    assert model.stack1.block1.branch.compiled
     assert not model.stack1.block1.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(weight.device.type == "cpu" and weight.requires_grad for weight in model.parameters())

@@ -432,3 +432,17 @@ def test_a_whitened_frozen_run_resumes_to_the_same_end(tmp_path: Path):
     with pytest.raises(UsageError, match=r"train\.freeze: the model has no part 'group9'"):
         train(tmp_path / "c", "wrong", **{**changes, "train.freeze": {"group9": 0.5}})
     assert not (tmp_path / "c").exists()
+
+
+def test_a_run_imports_nothing_that_costs_a_start_seconds(tmp_path: Path):
+    """Some of torch's functions import its compiler and sympy, 1.1 s in all, and there are ways past them."""
+    code = (
+        "import sys, toynet\n"
+        "from pathlib import Path\n"
+        "for optimizer in 'adam', 'sgd', 'muon':\n"
+        f"    changes = {TINY | {'train.epochs': 1}!r} | {{'optim.name': optimizer}}\n"
+        "    toynet.train('quick', name=optimizer, overrides=changes, root=Path(sys.argv[1]))\n"
+        "assert not {'torch._dynamo', 'sympy'} & set(sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from toynet.models.architectures import ImageShape
+from toynet.models.chain import uncompiled
 
 FLOP_PER_MAC, PASSES = 2, 3
 """A training step costs three forward passes: by the maps and by the weights, backward costs one each."""
@@ -57,9 +57,10 @@ class ModelCost:
 
 
 def cost(model: nn.Module, image_shape: ImageShape) -> ModelCost:
-    """Trace `model` for one image of (height, width, channels), by shapes alone: no arithmetic is done.
+    """Show `model` one image of (height, width, channels), and look at what its layers make of it.
 
-    The model is left as it was found: same weights, same mode, no hooks.
+    The model is left as it was found: same weights, same mode, no hooks. An image of shapes alone, on torch's
+    device `meta`, would take longer: two seconds of imports.
     """
     layers: list[LayerCost] = []
 
@@ -76,14 +77,13 @@ def cost(model: nn.Module, image_shape: ImageShape) -> ModelCost:
         return layer.register_forward_hook(record)
 
     height, width, channels = image_shape
-    shapes = {name: tensor.detach().to("meta") for name, tensor in model.state_dict().items()}
-    image = torch.empty(1, channels, height, width, device="meta", dtype=next(model.parameters()).dtype)
+    image = next(model.parameters()).new_zeros(1, channels, height, width)
     modes = {layer: layer.training for layer in model.modules()}
     handles = [listen(path, layer) for path, layer in model.named_modules() if not list(layer.children())]
     try:
         model.eval()
-        with torch.no_grad():
-            functional_call(model, shapes, image)
+        with torch.no_grad(), uncompiled(model):
+            model(image)
     finally:
         for handle in handles:
             handle.remove()

@@ -6,6 +6,7 @@ Muon: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networ
 
 import math
 from collections.abc import Iterable, Mapping
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def build(
     if spec.name == "sgd":
         nesterov = spec.nesterov and spec.momentum > 0
         groups = _groups(kernels, rest, spec.weight_decay, share_of)
-        return (torch.optim.SGD(groups, spec.lr, momentum=spec.momentum, nesterov=nesterov, fused=True),)
+        return (Momentum(groups, spec.lr, momentum=spec.momentum, nesterov=nesterov, fused=True),)
     if spec.name == "muon":
         hidden = _hidden_convolutions(model)
         taken = {id(p) for p in hidden}
@@ -70,7 +71,26 @@ def set_rate(optimizers: Iterable[Optimizer], schedule: Schedule, step: int, fac
             group["lr"] = group.setdefault("full_lr", group["lr"]) * multiple
 
 
-class KerasAdam(torch.optim.Adam):
+class _Uncompiled(Optimizer):
+    """torch's optimisers without its compiler, which would take 0.7 s of every start to import.
+
+    torch decorates these methods so that its compiler passes over them, and imports it for that; nothing here
+    compiles a step.
+    """
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        unwrap(super().add_param_group)(self, param_group)
+
+    def step(self, closure: Any = None) -> Any:
+        with torch.no_grad():
+            return unwrap(super().step)(self, closure)
+
+
+class Momentum(_Uncompiled, torch.optim.SGD):
+    """torch's SGD."""
+
+
+class KerasAdam(_Uncompiled, torch.optim.Adam):
     """Adam whose epsilon is added to the root of the uncorrected second moment, as Keras does.
 
     torch adds it after the bias correction, so torch's epsilon is Keras' divided by sqrt(1 - beta2^t):
@@ -90,7 +110,7 @@ class KerasAdam(torch.optim.Adam):
         return super().step(closure)
 
 
-class Muon(Optimizer):
+class Muon(_Uncompiled):
     """Momentum whose update is made orthogonal and scaled by sqrt(max(1, rows/columns)).
 
     Takes weights of two or more dimensions; the first dimension makes the rows. With `unit_rows` each weight
@@ -195,7 +215,7 @@ def _sgd_of_the_rest(
         own = {"lr": lr, "weight_decay": spec.aux_decay / lr}
         groups += [group | own for group in _by_share(parameters, share_of)]
     momentum = spec.aux_momentum
-    return torch.optim.SGD(groups, spec.aux_lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+    return Momentum(groups, spec.aux_lr, momentum=momentum, nesterov=momentum > 0, fused=True)
 
 
 def _groups(
