@@ -70,6 +70,13 @@ def test_the_model_is_left_as_it_was():
     assert not any(layer._forward_hooks for layer in model.modules())
 
 
+@pytest.mark.parametrize("fields", [{"name": "toynet18", "shortcut": "pool"}, {"name": "speednet"}])
+def test_large_images_cost_by_shapes_alone_what_they_cost_in_earnest(fields, monkeypatch):
+    model, shown = measured(**fields)
+    monkeypatch.setattr("toynet.models.cost.MOST_PIXELS", 31 * 31)
+    assert cost(model, IMAGE) == shown
+
+
 def test_frozen_weights_count_as_not_trainable():
     model, total = measured(name="toynet12", widths=(4, 8, 16, 32))
     model.stem.conv.weight.requires_grad_(False)

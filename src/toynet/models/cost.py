@@ -9,10 +9,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from toynet.models.architectures import ImageShape
 from toynet.models.chain import uncompiled
+
+MOST_PIXELS = 224 * 224
+"""Of an image that a model is shown in earnest. Shapes alone, on torch's device `meta`, cost two seconds of
+imports, the arithmetic of larger images more."""
 
 FLOP_PER_MAC, PASSES = 2, 3
 """A training step costs three forward passes: by the maps and by the weights, backward costs one each."""
@@ -59,8 +64,7 @@ class ModelCost:
 def cost(model: nn.Module, image_shape: ImageShape) -> ModelCost:
     """Show `model` one image of (height, width, channels), and look at what its layers make of it.
 
-    The model is left as it was found: same weights, same mode, no hooks. An image of shapes alone, on torch's
-    device `meta`, would take longer: two seconds of imports.
+    The model is left as it was found: same weights, same mode, no hooks.
     """
     layers: list[LayerCost] = []
 
@@ -77,13 +81,16 @@ def cost(model: nn.Module, image_shape: ImageShape) -> ModelCost:
         return layer.register_forward_hook(record)
 
     height, width, channels = image_shape
-    image = next(model.parameters()).new_zeros(1, channels, height, width)
+    first = next(model.parameters())
+    where = first.device if height * width <= MOST_PIXELS else torch.device("meta")
+    weights = {name: tensor.detach().to(where) for name, tensor in model.state_dict().items()}
+    image = first.new_zeros(1, channels, height, width, device=where)
     modes = {layer: layer.training for layer in model.modules()}
     handles = [listen(path, layer) for path, layer in model.named_modules() if not list(layer.children())]
     try:
         model.eval()
         with torch.no_grad(), uncompiled(model):
-            model(image)
+            functional_call(model, weights, image)
     finally:
         for handle in handles:
             handle.remove()
