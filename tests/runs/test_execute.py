@@ -434,7 +434,7 @@ def test_a_whitened_frozen_run_resumes_to_the_same_end(tmp_path: Path):
     assert not (tmp_path / "c").exists()
 
 
-def test_a_run_imports_nothing_that_costs_a_start_seconds(tmp_path: Path):
+def test_a_run_imports_neither_torchs_compiler_nor_sympy(tmp_path: Path):
     """Some of torch's functions import its compiler and sympy, 1.1 s in all, and there are ways past them."""
     code = (
         "import sys, toynet\n"

@@ -1,4 +1,4 @@
-/* What the kernels take of AVX-512, in plain vectors: slow, but their text for it can be tried on any processor.
+/* What the kernels take of AVX-512, in plain vectors: slow, but their text for it can be tried without it.
  *
  * Source of what each function does: Intel's Intrinsics Guide.
  */
