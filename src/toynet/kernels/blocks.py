@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from toynet.kernels import pointwise, winograd
+from toynet.kernels import matrix, pointwise, winograd
+from toynet.kernels.convolution import Plan
 from toynet.kernels.maps import Activation, norm_backward, norm_forward
 from toynet.kernels.windows import Windows
 
@@ -19,19 +20,23 @@ Three = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class Unit(NamedTuple):
-    """Batch norm, the activation behind it, and a convolution (K, C, 3, 3) over windows: first or last."""
+    """Batch norm, the activation behind it, and a convolution (K, C, 3, 3) over windows: first or last.
+
+    matrix: in a matrix unit, or else by Winograd's filtering.
+    """
 
     norm: nn.BatchNorm2d
     activation: Activation
     kernel: Tensor
     windows: Windows
+    matrix: bool = False
 
     @property
     def weights(self) -> Three:
         return self.norm.weight, self.norm.bias, self.kernel
 
-    def plan(self, maps: Tensor) -> winograd.Plan:
-        return winograd.plan(maps, self.kernel, self.windows)
+    def plan(self, maps: Tensor) -> Plan:
+        return (matrix.plan if self.matrix else winograd.plan)(maps, self.kernel, self.windows)
 
     def shape(self, images: int) -> torch.Size:
         """Of what the convolution makes of so many maps."""
@@ -39,22 +44,40 @@ class Unit(NamedTuple):
 
 
 class Shortcut(NamedTuple):
-    """A 1x1 convolution (K, C, 1, 1) over windows, and batch norm behind it, if any."""
+    """A 1x1 convolution (K, C, 1, 1) over windows, and batch norm behind it, if any.
+
+    matrix: in a matrix unit, or else in vector registers.
+    """
 
     kernel: Tensor
     windows: Windows
     norm: nn.BatchNorm2d | None = None
+    matrix: bool = False
 
     @property
     def weights(self) -> Three:
         norm = self.norm
         return (self.kernel, norm.weight, norm.bias) if norm else (self.kernel, None, None)
 
+    def convolve(self, maps: Tensor) -> Tensor:
+        if self.matrix:
+            return matrix.plan(maps, self.kernel, self.windows).convolve(maps, self.kernel)
+        return pointwise.convolve(maps, self.kernel, self.windows)
+
+    def add_gradients(self, maps: Tensor, gradient: Tensor, by_maps: Tensor) -> Tensor:
+        """The gradient by the kernel; that by the maps is added to `by_maps`."""
+        if not self.matrix:
+            return pointwise.add_gradients(maps, self.kernel, self.windows, gradient, by_maps)
+        plan = matrix.plan(maps, self.kernel, self.windows)
+        plan.add_by_maps(gradient, self.kernel, by_maps)
+        return plan.by_kernel(maps, gradient, self.kernel)
+
 
 def preact(maps: Tensor, first: Unit, second: Unit, shortcut: Shortcut | None = None) -> Tensor:
     """Norm, activation and convolution, twice, plus the maps or what a shortcut makes of them once activated.
 
-    (N, C, H, W) -> (N, K, tall, wide), in training. `maps.takes` the maps, `winograd.takes` all channels.
+    (N, C, H, W) -> (N, K, tall, wide), in training. `maps.takes` the maps, and all channels
+    are such as `matrix.takes`, or `winograd.takes`.
     Source: He et al. 2016, "Identity mappings in deep residual networks", arXiv:1603.05027.
     """
     return _apply(_Preact, maps, first, second, shortcut)
@@ -170,7 +193,7 @@ class _Postact(torch.autograd.Function):
 
 def _carry(shortcut: Shortcut, maps: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """What is carried past a block; and for its gradient the convolution's results, and their statistics."""
-    found = pointwise.convolve(maps, shortcut.kernel, shortcut.windows)
+    found = shortcut.convolve(maps)
     if shortcut.norm is None:
         return found, None, None
     carried, statistics = norm_forward(found, shortcut.norm, "none")
@@ -187,11 +210,11 @@ def _carry_back(
     by_maps: Tensor,
 ) -> Three:
     """The gradients by the shortcut's weights, from that by what it carried; that by maps is added there."""
-    kernel, weight, bias = weights
+    _, weight, bias = weights
     by_weight = by_bias = None
     if found is not None and statistics is not None:
         gradient, by_weight, by_bias = norm_backward(
             found, weight, bias, statistics, gradient, activation="none"
         )
-    by_kernel = pointwise.add_gradients(maps, kernel, shortcut.windows, gradient, by_maps)
+    by_kernel = shortcut.add_gradients(maps, gradient, by_maps)
     return by_kernel, by_weight, by_bias

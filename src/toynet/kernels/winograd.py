@@ -11,13 +11,13 @@ Source: Lavin and Gray 2015, "Fast algorithms for convolutional neural networks"
 import ctypes
 import math
 from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from toynet.core.environment import flags
+from toynet.kernels import convolution
 from toynet.kernels.build import library, pointers
 from toynet.kernels.maps import MOST_CHANNELS
 from toynet.kernels.windows import Windows
@@ -63,16 +63,8 @@ def takes(channels: int, filters: int) -> bool:
 
 
 def convolve(maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None = None) -> Tensor:
-    """The convolution of bf16 or fp32 `maps` (N, C, H, W) in channels-last order with `kernel` (K, C, 3, 3),
-    over `windows` of stride 1 or 2, plus `addend` of the same kind and shape: (N, K, tall, wide).
-
-    Raises `ValueError` where `addend` has another shape.
-    """
-    shape = len(maps), len(kernel), windows.tall, windows.wide
-    if addend is not None and addend.shape != shape:
-        raise ValueError(f"a convolution's outputs of {shape} cannot be added to {tuple(addend.shape)}")
-    result: Tensor = _Convolution.apply(maps, kernel, windows, addend)  # type: ignore[no-untyped-call]
-    return result
+    """The convolution of bf16 or fp32 `maps` over `windows` of 3x3, stride 1 or 2; see `convolution.convolve`."""
+    return convolution.convolve(plan(maps, kernel, windows), maps, kernel, windows, addend)
 
 
 def tiles(windows: Windows, images: int, numbers: torch.dtype) -> int:
@@ -111,7 +103,7 @@ class _Job(ctypes.Structure):
 
 
 class Plan(NamedTuple):
-    """How a convolution and its gradients are gone about, outside of autograd; rooms in words."""
+    """A `convolution.Plan`; rooms in words."""
 
     job: _Job
     room: int
@@ -121,15 +113,12 @@ class Plan(NamedTuple):
     kernel_room: int
 
     def convolve(self, maps: Tensor, kernel: Tensor, addend: Tensor | None = None) -> Tensor:
-        """The convolution, plus `addend`."""
         return _filter(maps, kernel, addend, self.job, self.room)
 
     def by_maps(self, gradient: Tensor, kernel: Tensor, addend: Tensor | None = None) -> Tensor:
-        """The gradient by the maps, from `gradient`, that by the results; plus `addend`."""
         return _filter(gradient, kernel, addend, self.back_job, self.back_room)
 
     def by_kernel(self, maps: Tensor, gradient: Tensor, kernel: Tensor) -> Tensor:
-        """The gradient by the kernel."""
         result = torch.empty(kernel.shape, memory_format=torch.channels_last)
         room = torch.empty(self.kernel_room, dtype=torch.int32)
         library(maps.dtype).winograd_kernel_gradient(
@@ -150,24 +139,6 @@ def _filter(maps: Tensor, kernel: Tensor, addend: Tensor | None, job: _Job, word
     room = torch.empty(words, dtype=torch.int32)
     library(maps.dtype).winograd_filter(*pointers(maps, taps, addend, result, room), ctypes.byref(job))
     return result
-
-
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None) -> Tensor:
-        ctx.save_for_backward(maps, kernel)
-        ctx.plan = plan(maps, kernel, windows)
-        return ctx.plan.convolve(maps, kernel, addend)  # type: ignore[no-any-return]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, Tensor | None]:
-        maps, kernel = ctx.saved_tensors
-        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        wanted = ctx.needs_input_grad
-        by_maps = ctx.plan.by_maps(gradient, kernel) if wanted[0] else None
-        by_kernel = ctx.plan.by_kernel(maps, gradient, kernel) if wanted[1] else None
-        return by_maps, by_kernel, None, gradient if wanted[3] else None
 
 
 @lru_cache(maxsize=1024)

@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
 from toynet.kernels import maps as compiled
-from toynet.kernels import winograd
+from toynet.kernels import matrix, winograd
 from toynet.kernels.windows import Windows
 
-Way = Literal["library", "weight", "product", "winograd"]
-"""By torch; by torch but for the gradient by the kernel; all as matrix products; by Winograd's filtering."""
+Way = Literal["library", "weight", "product", "winograd", "matrix"]
+"""By torch; by torch but for the gradient by the kernel; all as matrix products; by Winograd's filtering; in a
+processor's matrix unit."""
 
 LARGEST_PRODUCT = {1: 16, 2: 64}
 """By stride: the most outputs of a map for which everything is taken as a product."""
@@ -56,10 +57,11 @@ class SameConv(nn.Conv2d):
         if self.compiled and takes(input) and input.shape[1] == self.in_channels:
             windows = self.windows(input.shape)
             way = self.way(windows, len(input), input.dtype)
-            if way == "winograd" and (addend is None or _like(addend, input)):
-                return winograd.convolve(input, self.weight, windows, addend)
-            if way == "winograd":
-                return plus(winograd.convolve(input, self.weight, windows), addend)
+            if way in ("winograd", "matrix"):
+                convolve = winograd.convolve if way == "winograd" else matrix.convolve
+                if addend is None or _like(addend, input):
+                    return convolve(input, self.weight, windows, addend)
+                return plus(convolve(input, self.weight, windows), addend)
             # What products gain they gain by gradients.
             if way in ("weight", "product") and self.training:
                 kernel = self.weight.to(input.dtype)
@@ -103,6 +105,8 @@ def choose_way(windows: Windows, images: int, channels: int, filters: int, numbe
     numbers: what the maps hold.
     """
     outputs = windows.tall * windows.wide
+    if _in_matrix_unit(windows, channels, filters, numbers):
+        return "matrix"
     if windows.side == 1:
         return "library" if windows.stride == 1 else "product"
     enough = winograd.tiles(windows, images, numbers) >= FEWEST_TILES[windows.stride]
@@ -113,6 +117,13 @@ def choose_way(windows: Windows, images: int, channels: int, filters: int, numbe
         return "product"
     few = windows.stride == 1 and outputs <= LARGEST_WEIGHT_PRODUCT
     return "weight" if few and channels >= FEWEST_WEIGHT_CHANNELS else "library"
+
+
+def _in_matrix_unit(windows: Windows, channels: int, filters: int, numbers: torch.dtype) -> bool:
+    """Whether there is one, that is used for these: for 3x3, and 1x1 at a stride."""
+    if numbers != torch.bfloat16 or (windows.side, windows.stride) == (1, 1):
+        return False
+    return matrix.takes(channels, filters) and matrix.is_there()
 
 
 def takes(maps: Tensor) -> bool:

@@ -36,7 +36,7 @@ def whole(
         return None
     if shortcut is None:
         return function(maps, first, second)
-    past = _shortcut([*shortcut.children()], maps.shape)
+    past = _shortcut([*shortcut.children()], maps.shape, maps.dtype)
     return function(maps, first, second, past) if past else None
 
 
@@ -50,22 +50,24 @@ def _unit(
     if conv.in_channels != shape[1]:
         return None
     windows = conv.windows(shape)
-    if conv.way(windows, shape[0], numbers) != "winograd":
+    way = conv.way(windows, shape[0], numbers)
+    if way not in ("winograd", "matrix"):
         return None
-    return blocks.Unit(norm, known, conv.weight, windows)
+    return blocks.Unit(norm, known, conv.weight, windows, matrix=way == "matrix")
 
 
-def _shortcut(layers: list[nn.Module], shape: torch.Size) -> blocks.Shortcut | None:
+def _shortcut(layers: list[nn.Module], shape: torch.Size, numbers: torch.dtype) -> blocks.Shortcut | None:
     """`layers`, which are given maps of `shape`, if they are such a shortcut."""
     match layers:
         case [SameConv(kernel_size=(1, 1)) as conv, *norm] if winograd.takes(
             conv.in_channels, conv.out_channels
         ):
             windows = conv.windows(shape)
+            in_matrix_unit = conv.way(windows, shape[0], numbers) == "matrix"
             if not norm:
-                return blocks.Shortcut(conv.weight, windows)
+                return blocks.Shortcut(conv.weight, windows, matrix=in_matrix_unit)
             if len(norm) == 1 and _learns(norm[0]):
-                return blocks.Shortcut(conv.weight, windows, norm[0])
+                return blocks.Shortcut(conv.weight, windows, norm[0], matrix=in_matrix_unit)
     return None
 
 
