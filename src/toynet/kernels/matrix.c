@@ -6,72 +6,124 @@
 /* Whether there is one that this process may use. */
 int matrix_is_there(void) { return tiles_granted(); }
 
-/* Numbers of the kernel's cells: [block of filters][tap down][distance along][cell of channels][CELL]. */
-INLINE index kernel_numbers(const job *j) {
-    return cells_of(j->filters) * j->side * distances(j) * cells_of(j->channels) * CELL;
+/* A cell of maps that meets one of taps; those along a line for one cell of results. */
+typedef struct {
+    int32_t cell, tap;
+} meeting;
+
+enum { MOST_MEETINGS = 6 };
+
+typedef struct {
+    int32_t count;
+    meeting each[MOST_MEETINGS];
+} meetings;
+
+/* Numbers of a block of filters' cells: [tap down][distance along][cell of channels][CELL]. */
+INLINE index panel_numbers(const job *j) { return j->side * distances(j) * cells_of(j->channels) * CELL; }
+
+/* Numbers of what threads share: all blocks of filters, unless each turns those that it wants. */
+INLINE index kernel_numbers(const job *j) { return j->fresh ? 0 : cells_of(j->filters) * panel_numbers(j); }
+
+/* Numbers of a line of maps: [cell along][cell of channels][CELL]. */
+INLINE index line_numbers(const job *j) { return across(j) * cells_of(j->channels) * CELL; }
+
+INLINE index held_numbers(const job *j) { return j->groups * j->lines * line_numbers(j); }
+
+/* Numbers of what a thread has for itself: lines of maps [block][line], a panel, and meetings. */
+INLINE index meetings_numbers(const job *j) { return results_across(j) * sizeof(meetings) / sizeof(number); }
+
+INLINE index thread_numbers(const job *j) {
+    index all = held_numbers(j) + meetings_numbers(j) + (j->fresh ? panel_numbers(j) : 0);
+    return parts(all, SIDE) * SIDE;
 }
 
-/* Numbers of the maps' lines that a thread holds: [block][line][cell along][cell of channels][CELL]. */
-INLINE index held_numbers(const job *j) { return j->groups * j->lines * across(j) * cells_of(j->channels) * CELL; }
-
 /* The words that `matrix_convolve` wants. */
-index matrix_room(const job *j) { return (kernel_numbers(j) + j->threads * held_numbers(j)) / 2; }
+index matrix_room(const job *j) { return (kernel_numbers(j) + j->threads * thread_numbers(j)) / 2; }
 
-/* Sixteen channels' taps to sixteen filters, or none, as pairs of places in the sum for each column. */
-INLINE void turn_taps(const job *j, const float *kernel, index down, index along, index channel, index filter, word *to) {
+/* One tap from 32 channels to 32 filters. Those of the next cell are asked for meanwhile. */
+INLINE void turn_cell(const job *j, const float *kernel, index tap, index channel, index filter, pairs *to) {
     index taps = j->side * j->side;
-    if (along < 0 || along >= j->side) {
-        for (index pair = 0; pair < NARROW / 2; pair++) memset(to + pair * HALF_SIDE, 0, HALF_SIDE * sizeof(word));
-    } else if (j->reversed) { /* the kernel is (channels, taps, filters) */
-        const float *from = kernel + (channel * taps + down * j->side + along) * j->filters + filter;
+    if (j->reversed) { /* the kernel is (channels, taps, filters) */
         index apart = taps * j->filters;
-        for (index pair = 0; pair < NARROW / 2; pair++, from += 2 * apart)
-            for (index lane = 0; lane < HALF_SIDE; lane += LANES)
-                store_words(to + pair * HALF_SIDE + lane, load_floats(from + lane), load_floats(from + apart + lane));
-    } else { /* (filters, taps, channels) */
-        for (index column = 0; column < HALF_SIDE; column++) {
-            const float *from = kernel + ((filter + column) * taps + down * j->side + along) * j->channels + channel;
-            number narrow[NARROW];
-            word pairs[NARROW / 2];
-            for (index lane = 0; lane < NARROW; lane += LANES) store(narrow + lane, load_floats(from + lane));
-            memcpy(pairs, narrow, sizeof pairs);
-            for (index pair = 0; pair < NARROW / 2; pair++) to[pair * HALF_SIDE + column] = pairs[pair];
+        const float *from = kernel + channel * apart + tap * j->filters + filter;
+        for (index pair = 0; pair < HALF_SIDE; pair++, from += 2 * apart) {
+            __builtin_prefetch(from + SIDE * apart);
+            __builtin_prefetch(from + SIDE * apart + HALF_SIDE);
+            __builtin_prefetch(from + SIDE * apart + apart);
+            __builtin_prefetch(from + SIDE * apart + apart + HALF_SIDE);
+            pair_up(nearest_row(from), nearest_row(from + apart), to + pair, to + HALF_SIDE + pair);
         }
+        return;
+    }
+    index apart = taps * j->channels; /* (filters, taps, channels) */
+    const float *from = kernel + filter * apart + tap * j->channels + channel;
+    for (index half = 0; half < 2; half++, to += HALF_SIDE) {
+        pairs rows[HALF_SIDE];
+        for (index column = 0; column < HALF_SIDE; column++, from += apart) {
+            __builtin_prefetch(from + SIDE);
+            __builtin_prefetch(from + SIDE + HALF_SIDE);
+            rows[column] = (pairs)nearest_row(from);
+        }
+        transpose(rows);
+        memcpy(to, rows, sizeof rows);
     }
 }
 
-/* The cells of a tap down, for one block of filters. */
-static void turn_kernel(const job *j, const float *kernel, index block, index down, number *to) {
-    index unit = pixels_of(j->channels), results = pixels_of(j->filters), cells = cells_of(j->channels);
-    for (index distance = nearest(j), end = distance + distances(j); distance < end; distance++)
-        for (index cell = 0; cell < cells; cell++, to += CELL)
-            for (index half = 0; half < 4; half++) {
-                index upper = half / 2, right = half % 2; /* of the places in the sum, and of the columns */
-                index channel = unit == 1 ? cell * SIDE + upper * NARROW : 0;
-                index filter = results == 1 ? block * SIDE + right * NARROW : 0;
-                index along = tap_of(j, distance, unit == 1 ? 0 : upper, results == 1 ? 0 : right);
-                word *quarter = (word *)to + right * (CELL / 4) + upper * (CELL / 8);
-                turn_taps(j, kernel, down, along, channel, filter, quarter);
-            }
+/* A weight of the tap between these pixels of two cells, if there is one, else 0. */
+INLINE float weight_at(const job *j, const float *kernel, index down, index along, index channel, index filter) {
+    index tap = down * j->side + along, taps = j->side * j->side;
+    if (along < 0 || along >= j->side) return 0;
+    return kernel[j->reversed ? (channel * taps + tap) * j->filters + filter : (filter * taps + tap) * j->channels + channel];
+}
+
+/* One distance between cells, where one or both are of two pixels. */
+static void turn_narrow_cell(const job *j, const float *kernel, index down, index distance, index cell, index block,
+                             number *to) {
+    int pairs_of = j->channels == NARROW, pairs_to = j->filters == NARROW;
+    for (index place = 0; place < SIDE; place++)
+        for (index column = 0; column < SIDE; column++) {
+            index along = tap_of(j, distance, pairs_of ? place / NARROW : 0, pairs_to ? column / NARROW : 0);
+            index channel = pairs_of ? place % NARROW : cell * SIDE + place;
+            index filter = pairs_to ? column % NARROW : block * SIDE + column;
+            to[column / HALF_SIDE * (CELL / 2) + place / 2 * SIDE + column % HALF_SIDE * 2 + place % 2] =
+                narrowed(weight_at(j, kernel, down, along, channel, filter));
+        }
+}
+
+/* The cells of one tap down of a block of filters. */
+static void turn_panel(const job *j, const float *kernel, index block, index down, number *to) {
+    int narrow = j->channels == NARROW || j->filters == NARROW;
+    for (index along = 0; along < distances(j); along++)
+        for (index cell = 0; cell < cells_of(j->channels); cell++, to += CELL)
+            if (narrow) turn_narrow_cell(j, kernel, down, nearest(j) + along, cell, block, to);
+            else turn_cell(j, kernel, down * j->side + along, cell * SIDE, block * SIDE, (pairs *)to);
 }
 
 /* One line of a block of maps as left cells; images that there are not are left as they are. */
-INLINE void take_line(const job *j, const number *x, index block, index line, number *to) {
-    index pixels = pixels_of(j->channels), cells = cells_of(j->channels), count = images_in(j, block);
-    for (index image = 0; image < count; image++, to += SIDE) {
-        const number *row = x + ((block * SIDE + image) * j->height + line) * j->width * j->channels;
-        number *cell_to = to;
-        for (index cell = 0; cell < across(j); cell++) {
-            place p = place_of(cell, pixels, outside(j), j->width);
-            for (index part = 0; part < cells; part++, cell_to += CELL)
-                copy_cell(row + p.at * j->channels + part * SIDE, p, pixels, cell_to);
+static void take_line(const job *j, const number *x, index block, index line, number *to) {
+    index pixels = pixels_of(j->channels), all = across(j), cells = cells_of(j->channels), out = outside(j);
+    index apart = j->height * j->width * j->channels, count = images_in(j, block);
+    const number *from = x + block * SIDE * apart + line * j->width * j->channels - out * j->channels;
+    for (index image = 0; image < count; image++, from += apart, to += SIDE) {
+        for (index cell = 0; cell < all * cells; cell++) {
+            place p = pixels == 1 ? (place){0, 0, 1} : place_of(cell, pixels, out, j->width);
+            row found = load_cell(from + cell * SIDE, p, pixels);
+            __builtin_prefetch(from + cell * SIDE + apart);
+            memcpy(to + cell * CELL, &found, sizeof found);
         }
     }
 }
 
-/* The first `numbers` of each line of sums as results of `count` images, `apart` numbers from one another; plus what lies
- * at `addend`, if anything. */
+/* The first `numbers` of each line of sums as results of `count` images, `apart` numbers from one another; plus the same of
+ * `addend`, if anything. */
 INLINE void put_results(const float *sums, index count, index numbers, index apart, const number *addend, number *to) {
+    if (numbers == SIDE && !addend) {
+        for (index image = 0; image < count; image++, sums += SIDE, to += apart) {
+            row found = nearest_row(sums);
+            memcpy(to, &found, sizeof found);
+        }
+        return;
+    }
     for (index image = 0; image < count; image++, sums += SIDE, to += apart) {
         for (index lane = 0; lane < numbers; lane += LANES) {
             lanes sum = load_floats(sums + lane);
@@ -81,95 +133,100 @@ INLINE void put_results(const float *sums, index count, index numbers, index apa
     }
 }
 
-/* A meeting of a cell of pixels with one of taps. */
+/* What a thread works in, and on. */
 typedef struct {
-    index cell, tap;
-} meeting;
+    number *held, *panel;
+    meetings *along;
+} place_of_work;
 
-enum { MOST_MEETINGS = 8 };
-
-/* Those along a line for one cell of results. */
-INLINE index meetings_along(const job *j, index result, meeting *found) {
-    index count = 0;
-    for (index tap = 0; tap < distances(j); tap++) {
-        index cell = cell_at(j, result, nearest(j) + tap);
-        if (cell >= 0) found[count++] = (meeting){cell, tap};
+static place_of_work work_in(const job *j, number *room) {
+    place_of_work w = {.held = room, .panel = room + held_numbers(j)};
+    w.along = (meetings *)(w.panel + (j->fresh ? panel_numbers(j) : 0));
+    for (index result = 0; result < results_across(j); result++) {
+        w.along[result].count = 0;
+        for (index tap = 0; tap < distances(j); tap++) {
+            index cell = cell_at(j, result, nearest(j) + tap);
+            if (cell >= 0) w.along[result].each[w.along[result].count++] = (meeting){cell, tap};
+        }
     }
-    return count;
+    return w;
 }
 
-/* Those of a line of results with lines of maps. */
-INLINE index meetings_down(const job *j, index line, meeting *found) {
-    index count = 0;
-    for (index tap = 0; tap < j->side; tap++) {
-        index from = line_at(j, line, tap);
-        if (from >= 0) found[count++] = (meeting){from, tap};
-    }
-    return count;
+INLINE void sum_result(const meetings *down, const meetings *along, const number *held, const number *panel, index line,
+                       index taps, index cells, int half) {
+    clear_sums();
+    for (index d = 0; d < down->count; d++)
+        for (index a = 0; a < along->count; a++) {
+            const number *from = held + down->each[d].cell * line + along->each[a].cell * cells * CELL;
+            const number *with = panel + (down->each[d].tap * taps + along->each[a].tap) * cells * CELL;
+            for (index cell = 0; cell < cells; cell++, from += CELL, with += CELL)
+                if (half) add_upper_product(from, with);
+                else add_product(from, with);
+        }
 }
 
 /* One line of a block of results for one block of filters; plus the same of `addend`. held: the block's lines. */
-static void convolve_line(const job *j, const number *held, const number *kernel, index block, index line, index filters,
-                          const number *addend, number *y) {
-    index cells = cells_of(j->channels), wide = across(j) * cells * CELL, taps = distances(j) * cells * CELL;
-    index count = images_in(j, block), pixels = pixels_of(j->filters), apart = j->tall * j->wide * j->filters;
+static void convolve_line(const job *j, const number *held, const number *panel, index block, index line, index filters,
+                          const number *addend, number *y, const place_of_work *w) {
+    index cells = cells_of(j->channels), pixels = pixels_of(j->filters), count = images_in(j, block);
+    index apart = j->tall * j->wide * j->filters;
     index start = block * SIDE * apart + line * j->wide * j->filters + filters * SIDE;
-    meeting down[MOST_MEETINGS], along[MOST_MEETINGS];
-    index downs = meetings_down(j, line, down);
-    if (downs == 0 && addend == y) return;
+    meetings down = {0};
+    for (index tap = 0; tap < j->side; tap++) {
+        index from = line_at(j, line, tap);
+        if (from >= 0) down.each[down.count++] = (meeting){from % j->lines, tap};
+    }
+    if (down.count == 0 && addend == y) return;
     for (index result = 0; result < results_across(j); result++, start += pixels * j->filters) {
         float sums[CELL] __attribute__((aligned(64)));
-        index alongs = meetings_along(j, result, along);
-        clear_sums();
-        for (index d = 0; d < downs; d++)
-            for (index a = 0; a < alongs; a++) {
-                const number *from = held + down[d].cell % j->lines * wide + along[a].cell * cells * CELL;
-                const number *with = kernel + down[d].tap * taps + along[a].tap * cells * CELL;
-                if (count > HALF_SIDE)
-                    for (index cell = 0; cell < cells; cell++) add_product(from + cell * CELL, with + cell * CELL);
-                else
-                    for (index cell = 0; cell < cells; cell++) add_upper_product(from + cell * CELL, with + cell * CELL);
-            }
-        put_sums(sums);
+        if (count > HALF_SIDE)
+            sum_result(&down, w->along + result, held, panel, line_numbers(j), distances(j), cells, 0);
+        else sum_result(&down, w->along + result, held, panel, line_numbers(j), distances(j), cells, 1);
+        put_sums(sums, SIDE);
         index numbers = pixels == 1 ? SIDE : place_of(result, pixels, 0, j->wide).end * NARROW;
         put_results(sums, count, numbers, apart, addend ? addend + start : 0, y + start);
     }
 }
 
-/* Some blocks' strip of lines, for a share of the filters; plus the same of `addend`. */
-static void convolve_strip(const job *j, const number *x, const number *kernel, const number *addend, number *y,
-                           number *held, index task) {
+/* Some blocks' strip of lines, for a share of the filters; plus the same of `addend`. turned: all panels, unless they are
+ * turned here. */
+static void convolve_strip(const job *j, const number *x, const float *kernel, const number *turned, const number *addend,
+                           number *y, number *room, index task) {
     index share = task % j->sharing, strip = task / j->sharing % j->strips, group = task / j->sharing / j->strips;
     index first = group * j->groups, last = smaller(first + j->groups, blocks_of(j)), all = cells_of(j->filters);
     index line = j->tall * strip / j->strips, end = j->tall * (strip + 1) / j->strips;
-    index wide = across(j) * cells_of(j->channels) * CELL, panel = kernel_numbers(j) / all;
+    place_of_work w = work_in(j, room);
     for (index taken = 0, next; line < end; line = next) {
         next = end_of_lines(j, line, end, j->lines);
         taken = larger(taken, first_line(j, line));
         for (; taken <= last_line(j, next - 1); taken++)
             for (index block = first; block < last; block++)
-                take_line(j, x, block, taken, held + ((block - first) * j->lines + taken % j->lines) * wide);
-        for (index filters = all * share / j->sharing; filters < all * (share + 1) / j->sharing; filters++)
+                take_line(j, x, block, taken, w.held + ((block - first) * j->lines + taken % j->lines) * line_numbers(j));
+        for (index filters = all * share / j->sharing; filters < all * (share + 1) / j->sharing; filters++) {
+            const number *panel = j->fresh ? w.panel : turned + filters * panel_numbers(j);
+            for (index down = 0; j->fresh && down < j->side; down++)
+                turn_panel(j, kernel, filters, down, w.panel + down * panel_numbers(j) / j->side);
             for (index block = first; block < last; block++)
                 for (index each = line; each < next; each++)
-                    convolve_line(j, held + (block - first) * j->lines * wide, kernel + filters * panel, block, each,
-                                  filters, addend, y);
+                    convolve_line(j, w.held + (block - first) * j->lines * line_numbers(j), panel, block, each, filters,
+                                  addend, y, &w);
+        }
     }
 }
 
 /* y, the convolution of x; plus `addend`, which may be y itself, or 0. */
 void matrix_convolve(const number *x, const float *kernel, const number *addend, number *y, number *room, const job *j) {
-    index panels = cells_of(j->filters) * j->side, tap = kernel_numbers(j) / panels;
-    number *held = room + kernel_numbers(j);
+    index panels = j->fresh ? 0 : cells_of(j->filters) * j->side;
 #pragma omp parallel num_threads(j->threads)
     {
 #pragma omp for
         for (index panel = 0; panel < panels; panel++)
-            turn_kernel(j, kernel, panel / j->side, panel % j->side, room + panel * tap);
+            turn_panel(j, kernel, panel / j->side, panel % j->side, room + panel * panel_numbers(j) / j->side);
         begin_tiles();
 #pragma omp for schedule(dynamic)
         for (index task = 0; task < parts(blocks_of(j), j->groups) * j->strips * j->sharing; task++)
-            convolve_strip(j, x, room, addend, y, held + omp_get_thread_num() * held_numbers(j), task);
+            convolve_strip(j, x, kernel, room, addend, y,
+                           room + kernel_numbers(j) + omp_get_thread_num() * thread_numbers(j), task);
         end_tiles();
     }
 }

@@ -21,7 +21,7 @@ enum { NARROW = 16 };
  * as a gradient by the maps goes. Behind these, how it is gone about, see matrix.py. */
 typedef struct {
     index images, height, width, channels, tall, wide, filters, side, stride, top, left, reversed;
-    index threads, groups, strips, sharing, lines, most, slices;
+    index threads, groups, strips, sharing, lines, most, slices, fresh;
 } job;
 
 INLINE index parts(index whole, index part) { return (whole + part - 1) / part; }
@@ -113,13 +113,11 @@ INLINE place place_of(index cell, index pixels, index outside, index width) {
 }
 
 /* SIDE numbers of a cell at `from`, of which only these pixels are inside. */
-INLINE void copy_cell(const number *from, place p, index pixels, number *to) {
-    if (p.first == 0 && p.end == pixels) {
-        memcpy(to, from, SIDE * sizeof(number));
-        return;
-    }
-    memset(to, 0, SIDE * sizeof(number));
-    memcpy(to + p.first * NARROW, from + p.first * NARROW, (p.end - p.first) * NARROW * sizeof(number));
+INLINE row load_cell(const number *from, place p, index pixels) {
+    row result = {0};
+    if (p.first == 0 && p.end == pixels) memcpy(&result, from, sizeof result);
+    else memcpy((number *)&result + p.first * NARROW, from + p.first * NARROW, (p.end - p.first) * NARROW * sizeof(number));
+    return result;
 }
 
 #endif

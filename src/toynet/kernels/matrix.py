@@ -31,6 +31,9 @@ _HELD = 512 * _CELL
 _HELD_RESULTS = 384 * _CELL
 """The same of results, in the gradient by the kernel."""
 
+_FRESH = 256 * 1024
+"""Of so many weights and more, each thread turns those of its own share of filters, and uses them at once."""
+
 _LARGE_KERNEL = 128 * 128
 """Channels times filters: from there on threads share filters, not images, in the gradient by the kernel."""
 
@@ -66,7 +69,7 @@ class _Job(ctypes.Structure):
         for name in (
             *("images", "height", "width", "channels", "tall", "wide", "filters"),
             *("side", "stride", "top", "left", "reversed"),
-            *("threads", "groups", "strips", "sharing", "lines", "most", "slices"),
+            *("threads", "groups", "strips", "sharing", "lines", "most", "slices", "fresh"),
         )
     )
 
@@ -137,14 +140,16 @@ def _plan(shape: torch.Size, filters: int, windows: Windows, threads: int) -> Pl
 def _convolving(job: _Job) -> None:
     blocks = -(-job.images // SIDE)
     line = _cells(job.channels, job.width + 1) * _CELL
-    job.lines = min(job.height, max(_HELD // line, job.side))
-    whole = job.lines == job.height
-    job.groups = max(1, min(_HELD // (job.height * line), blocks // job.threads)) if whole else 1
-    tasks = -(-blocks // job.groups)
-    shares = 1 if tasks % job.threads == 0 else job.threads
-    # A kernel that is larger than the maps is better read once.
-    split = job.filters >= SIDE * shares and job.channels * job.filters > job.height * job.width * SIDE
-    job.sharing, job.strips = (shares, 1) if split else (1, min(shares, job.tall))
+    kernel = job.channels * job.filters * job.side**2
+    whole = job.height * line <= _HELD
+    shared = whole and kernel >= _FRESH and job.filters >= SIDE * job.threads
+    job.lines = job.height if whole else min(job.height, max(_HELD // line, job.side))
+    if shared:
+        job.fresh, job.sharing, job.strips = 1, job.threads, 1
+        job.groups = max(1, min(_HELD // (job.height * line), blocks))
+        return
+    job.groups, job.sharing = 1, 1
+    job.strips = 1 if blocks % job.threads == 0 else min(job.threads, job.tall)
 
 
 def _summing(job: _Job) -> None:

@@ -7,11 +7,10 @@
 
 #include "matrix.h"
 
-/* Of a cell: 32 numbers; and 16 pairs of them. */
-typedef uint16_t row __attribute__((vector_size(SIDE * sizeof(number))));
-typedef uint32_t pairs __attribute__((vector_size(HALF_SIDE * sizeof(word))));
-
 INLINE index groups_of(const job *j) { return j->threads / j->sharing; }
+
+/* Whether a thread's sums are the gradient itself. */
+INLINE int direct(const job *j) { return groups_of(j) == 1 && j->channels != NARROW && j->filters != NARROW; }
 
 /* Blocks of filters of the largest share; cells of channels of the largest slice. */
 INLINE index share_of(const job *j) { return parts(cells_of(j->filters), j->sharing); }
@@ -19,7 +18,9 @@ INLINE index share_of(const job *j) { return parts(cells_of(j->filters), j->shar
 INLINE index slice_of(const job *j) { return parts(cells_of(j->channels), j->slices); }
 
 /* Sums of a share: [block of filters][cell of channels][tap down][distance along][CELL]. */
-INLINE index sums_of(const job *j) { return share_of(j) * cells_of(j->channels) * j->side * distances(j) * CELL; }
+INLINE index sums_of(const job *j) {
+    return direct(j) ? 0 : share_of(j) * cells_of(j->channels) * j->side * distances(j) * CELL;
+}
 
 /* Numbers of what a thread holds: pixels [cell of channels][block][line][cell along][CELL], results likewise. */
 INLINE index pixels_held(const job *j) { return slice_of(j) * j->groups * j->lines * across(j) * CELL; }
@@ -31,71 +32,53 @@ INLINE index thread_room(const job *j) { return sums_of(j) + (pixels_held(j) + r
 /* The words that `matrix_kernel_gradient` wants. */
 index matrix_kernel_room(const job *j) { return j->threads * thread_room(j); }
 
-INLINE row load_row(const number *from, place p, index pixels) {
-    row result;
-    copy_cell(from, p, pixels, (number *)&result);
-    return result;
+/* A line of maps as it lies: images in a block of it, from the first one, `apart` numbers from one another, of so many
+ * channels and cells along, the first `outside` of the map. */
+typedef struct {
+    const number *from;
+    index count, apart, channels, width, along, outside;
+} line_of_maps;
+
+/* It in pairs of images: of cells of channels from `first` to `end`, each `far` numbers from the one before. */
+INLINE void pair_images(line_of_maps l, index first, index end, index far, number *to) {
+    index pixels = pixels_of(l.channels), step = pixels * l.channels;
+    const number *from = l.from - l.outside * l.channels;
+    for (index image = 0; image < SIDE; image += 2, from += 2 * l.apart)
+        for (index along = 0; along < l.along; along++) {
+            place p = place_of(along, pixels, l.outside, l.width);
+            for (index cell = first; cell < end; cell++) {
+                const number *at = from + along * step + cell * SIDE;
+                row one = image < l.count ? load_cell(at, p, pixels) : (row){0};
+                row other = image + 1 < l.count ? load_cell(at + l.apart, p, pixels) : (row){0};
+                __builtin_prefetch(at + 2 * l.apart);
+                __builtin_prefetch(at + 3 * l.apart);
+                pairs *found = (pairs *)(to + (cell - first) * far + along * CELL) + image / 2;
+                pair_up(one, other, found, found + HALF_SIDE);
+            }
+        }
 }
 
-/* 32 numbers of two images, as pairs. */
-INLINE void pair_up(row one, row other, pairs *first, pairs *second) {
-    *first = (pairs)__builtin_shufflevector(one, other, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41,
-                                            10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47);
-    *second = (pairs)__builtin_shufflevector(one, other, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24,
-                                             56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63);
+/* A line of a block of pixels as right cells, of cells of channels from `first` to `end`. */
+static void take_pixels(const job *j, const number *x, index block, index line, index first, index end, number *to) {
+    index apart = j->height * j->width * j->channels;
+    const number *from = x + block * SIDE * apart + line * j->width * j->channels;
+    line_of_maps l = {from, images_in(j, block), apart, j->channels, j->width, across(j), outside(j)};
+    pair_images(l, first, end, pixels_held(j) / slice_of(j), to);
 }
 
-/* A cell of `count` images, `apart` numbers from one another, in pairs: of its first 16 numbers, and of the others. */
-INLINE void pair_images(const number *from, index count, index apart, place p, index pixels, pairs *first, pairs *second) {
-    for (index image = 0; image < SIDE; image += 2, from += 2 * apart) {
-        row one = image < count ? load_row(from, p, pixels) : (row){0};
-        row other = image + 1 < count ? load_row(from + apart, p, pixels) : (row){0};
-        pair_up(one, other, first + image / 2, second + image / 2);
-    }
-}
-
-/* Exchange what lies off the diagonal of squares of twice `size` pairs. */
-#define UPPER(size, i) ((i) & (size) ? HALF_SIDE + (i) - (size) : (i))
-#define LOWER(size, i) ((i) & (size) ? HALF_SIDE + (i) : (i) + (size))
-#define EACH(which, size)                                                                                                \
-    which(size, 0), which(size, 1), which(size, 2), which(size, 3), which(size, 4), which(size, 5), which(size, 6),      \
-        which(size, 7), which(size, 8), which(size, 9), which(size, 10), which(size, 11), which(size, 12),               \
-        which(size, 13), which(size, 14), which(size, 15)
-#define EXCHANGE(rows, size)                                                                                             \
-    _Pragma("GCC unroll 16") for (int i = 0; i < HALF_SIDE; i++) if (!(i & (size))) {                                    \
-        pairs one = rows[i], other = rows[i + (size)];                                                                   \
-        rows[i] = __builtin_shufflevector(one, other, EACH(UPPER, size));                                                \
-        rows[i + (size)] = __builtin_shufflevector(one, other, EACH(LOWER, size));                                       \
-    }
-
-INLINE void transpose(pairs *rows) {
-    EXCHANGE(rows, 8)
-    EXCHANGE(rows, 4)
-    EXCHANGE(rows, 2)
-    EXCHANGE(rows, 1)
-}
-
-/* A line of a block of pixels as right cells, of one cell of channels. */
-INLINE void take_pixels(const job *j, const number *x, index block, index line, index cell, number *to) {
-    index pixels = pixels_of(j->channels), apart = j->height * j->width * j->channels, count = images_in(j, block);
-    const number *from = x + block * SIDE * apart + line * j->width * j->channels + cell * SIDE;
-    for (index along = 0; along < across(j); along++, to += CELL) {
-        place p = place_of(along, pixels, outside(j), j->width);
-        pair_images(from + p.at * j->channels, count, apart, p, pixels, (pairs *)to, (pairs *)to + HALF_SIDE);
-    }
-}
-
-/* A line of a block of results as left cells, of one block of filters. */
-INLINE void take_results(const job *j, const number *dy, index block, index line, index filters, number *to) {
-    index pixels = pixels_of(j->filters), apart = j->tall * j->wide * j->filters, count = images_in(j, block);
-    const number *from = dy + block * SIDE * apart + line * j->wide * j->filters + filters * SIDE;
-    for (index along = 0; along < results_across(j); along++, to += CELL, from += pixels * j->filters) {
-        pairs halves[2][HALF_SIDE];
-        pair_images(from, count, apart, place_of(along, pixels, 0, j->wide), pixels, halves[0], halves[1]);
-        transpose(halves[0]);
-        transpose(halves[1]);
-        memcpy(to, halves, sizeof halves);
-    }
+/* A line of a block of results as left cells, of blocks of filters from `first` to `end`. */
+static void take_results(const job *j, const number *dy, index block, index line, index first, index end, number *to) {
+    index apart = j->tall * j->wide * j->filters, far = results_held(j) / share_of(j);
+    const number *from = dy + block * SIDE * apart + line * j->wide * j->filters;
+    line_of_maps l = {from, images_in(j, block), apart, j->filters, j->wide, results_across(j), 0};
+    pair_images(l, first, end, far, to);
+    for (index filters = first; filters < end; filters++, to += far)
+        for (index half = 0; half < 2 * results_across(j); half++) {
+            pairs rows[HALF_SIDE], *cell = (pairs *)to + half * HALF_SIDE;
+            memcpy(rows, cell, sizeof rows);
+            transpose(rows);
+            memcpy(cell, rows, sizeof rows);
+        }
 }
 
 /* Cells of results and of pixels that meet along a line: the first, how far on the next, and how many. */
@@ -120,12 +103,21 @@ typedef struct {
     index first, last, line, end;
 } piece;
 
-/* Add to the sums of one tap what these lines of one block of filters and one cell of channels have of it. */
+/* What a thread works in, and for which share of the filters. Sums are in `gradient` where these are direct. */
+typedef struct {
+    float *gradient, *sums;
+    number *pixels, *results;
+    index share;
+    int fresh;
+} place_of_work;
+
+/* Add to the sums of one tap, `apart` floats from line to line, what these lines of one block of filters and one cell of
+ * channels have of it. */
 static void sum_tap(const job *j, const number *results, const number *pixels, piece p, index tap, run along, float *sums,
-                    int fresh) {
+                    index apart, int fresh) {
     index wide = across(j) * CELL, results_wide = results_across(j) * CELL;
     if (fresh) clear_sums();
-    else take_sums(sums);
+    else take_sums(sums, apart);
     for (index block = 0; block < p.last - p.first; block++)
         for (index line = p.line; line < p.end; line++) {
             index from = line_at(j, line, tap);
@@ -135,64 +127,64 @@ static void sum_tap(const job *j, const number *results, const number *pixels, p
             for (index i = 0; i < along.count; i++, a += along.results_on * CELL, b += along.pixels_on * CELL)
                 add_product(a, b);
         }
-    put_sums(sums);
+    put_sums(sums, apart);
 }
 
-/* What a thread works in. */
-typedef struct {
-    float *sums;
-    number *pixels, *results;
-    index share;
-    int fresh;
-} place_of_work;
+/* All taps of a block of filters, the `filters`th of the share, for one cell of channels. */
+static void sum_taps(const job *j, const number *results, const number *pixels, piece p, index block, index filters,
+                     index cell, const run *along, const place_of_work *w) {
+    index taps = distances(j), cells = cells_of(j->channels), apart = direct(j) ? j->side * taps * j->channels : SIDE;
+    for (index tap = 0; tap < j->side * taps; tap++) {
+        float *sums = direct(j) ? w->gradient + block * SIDE * apart + tap * j->channels + cell * SIDE
+                                : w->sums + ((filters * cells + cell) * j->side * taps + tap) * CELL;
+        sum_tap(j, results, pixels, p, tap / taps, along[tap % taps], sums, apart, w->fresh);
+    }
+}
 
 /* Lines that are held at once; those of maps up to `taken` are there already. Returns up to where they are now. */
-static index sum_lines(const job *j, const number *x, const number *dy, piece p, index taken, place_of_work *w) {
-    index all = cells_of(j->filters), cells = cells_of(j->channels), taps = distances(j);
+static index sum_lines(const job *j, const number *x, const number *dy, piece p, index taken, const run *along,
+                       place_of_work *w) {
+    index all = cells_of(j->filters), cells = cells_of(j->channels), last = last_line(j, p.end - 1);
     index begin = all * w->share / j->sharing, end = all * (w->share + 1) / j->sharing;
-    index results = results_held(j) / share_of(j), pixels = pixels_held(j) / slice_of(j), last = last_line(j, p.end - 1);
-    for (index filters = begin; filters < end; filters++)
-        for (index block = p.first; block < p.last; block++)
-            for (index line = p.line; line < p.end; line++)
-                take_results(j, dy, block, line, filters,
-                             w->results + (filters - begin) * results +
-                                 ((block - p.first) * j->most + line - p.line) * results_across(j) * CELL);
+    index results = results_held(j) / share_of(j), pixels = pixels_held(j) / slice_of(j);
+    for (index block = p.first; block < p.last; block++)
+        for (index line = p.line; line < p.end; line++)
+            take_results(j, dy, block, line, begin, end,
+                         w->results + ((block - p.first) * j->most + line - p.line) * results_across(j) * CELL);
     for (index slice = 0; slice < j->slices; slice++) {
         index start = cells * slice / j->slices, stop = cells * (slice + 1) / j->slices;
-        for (index cell = start; cell < stop; cell++)
-            for (index block = p.first; block < p.last; block++)
-                for (index line = taken; line <= last; line++)
-                    take_pixels(j, x, block, line, cell,
-                                w->pixels + (cell - start) * pixels +
-                                    ((block - p.first) * j->lines + line % j->lines) * across(j) * CELL);
+        for (index block = p.first; block < p.last; block++)
+            for (index line = taken; line <= last; line++)
+                take_pixels(j, x, block, line, start, stop,
+                            w->pixels + ((block - p.first) * j->lines + line % j->lines) * across(j) * CELL);
         for (index filters = begin; filters < end; filters++)
             for (index cell = start; cell < stop; cell++)
-                for (index tap = 0; tap < j->side; tap++)
-                    for (index along = 0; along < taps; along++)
-                        sum_tap(j, w->results + (filters - begin) * results, w->pixels + (cell - start) * pixels, p, tap,
-                                run_at(j, nearest(j) + along),
-                                w->sums + ((((filters - begin) * cells + cell) * j->side + tap) * taps + along) * CELL,
-                                w->fresh);
+                sum_taps(j, w->results + (filters - begin) * results, w->pixels + (cell - start) * pixels, p, filters,
+                         filters - begin, cell, along, w);
     }
     w->fresh = 0;
     return last + 1;
 }
 
+enum { MOST_DISTANCES = 8 };
+
 static void sum_piece(const job *j, const number *x, const number *dy, piece p, place_of_work *w) {
     index end = p.end, taken = 0;
+    run along[MOST_DISTANCES];
+    for (index distance = 0; distance < distances(j); distance++) along[distance] = run_at(j, nearest(j) + distance);
     for (; p.line < end; p.line = p.end) {
         p.end = smaller(end_of_lines(j, p.line, end, j->lines), p.line + j->most);
         /* Slices of channels are taken one after the other, and nothing is left of them. */
         taken = j->slices > 1 ? first_line(j, p.line) : larger(taken, first_line(j, p.line));
-        taken = sum_lines(j, x, dy, p, taken, w);
+        taken = sum_lines(j, x, dy, p, taken, along, w);
     }
 }
 
 /* A thread's share of filters of its share of blocks, or of their lines where blocks are taken one at a time. */
-static void sum_share(const job *j, const number *x, const number *dy, index thread, word *room) {
+static void sum_share(const job *j, const number *x, const number *dy, index thread, float *gradient, word *room) {
     index group = thread / j->sharing, groups = groups_of(j), whole = j->groups > 1, lines = whole ? 1 : j->tall;
     index all = parts(blocks_of(j), j->groups) * lines, at = all * group / groups, end = all * (group + 1) / groups;
-    place_of_work w = {.sums = (float *)room, .share = thread % j->sharing, .fresh = 1};
+    place_of_work w = {.gradient = gradient, .sums = (float *)room, .share = thread % j->sharing, .fresh = 1};
     w.pixels = (number *)(room + sums_of(j));
     w.results = w.pixels + pixels_held(j);
     if (at == end) memset(w.sums, 0, sums_of(j) * sizeof(float));
@@ -204,26 +196,35 @@ static void sum_share(const job *j, const number *x, const number *dy, index thr
     }
 }
 
-/* The gradient by one tap of sixteen channels of a filter, from what the threads have. */
-INLINE void put_tap(const job *j, const word *room, index filter, index channel, index tap, index along, float *to) {
+/* `count` numbers of all groups' sums, to `to` or added there. */
+INLINE void add_up(const float *sums, index groups, index apart, index count, int fresh, float *to) {
+    for (index lane = 0; lane < count; lane += LANES) {
+        lanes sum = fresh ? (lanes){0} : load_floats(to + lane);
+        for (index group = 0; group < groups; group++) sum += load_floats(sums + group * apart + lane);
+        memcpy(to + lane, &sum, sizeof sum);
+    }
+}
+
+/* The gradient (side, side, channels) by the weights of a filter, from what the threads have. */
+static void put_filter(const job *j, const word *room, index filter, float *gradient) {
     index unit = pixels_of(j->channels), results = pixels_of(j->filters), cells = cells_of(j->channels);
     index all = cells_of(j->filters), block = filter / SIDE, share = 0, taps = distances(j);
     while (all * (share + 1) / j->sharing <= block) share++;
-    index begin = all * share / j->sharing, apart = j->sharing * thread_room(j);
-    for (index lane = 0; lane < NARROW; lane += LANES) {
-        lanes sum = {0};
-        for (index group = 0; group < groups_of(j); group++)
-            for (index to_pixel = 0; to_pixel < results; to_pixel++)
-                for (index from_pixel = 0; from_pixel < unit; from_pixel++) {
-                    index distance = along - from_pixel + to_pixel * j->stride - nearest(j);
-                    if (distance < 0 || distance >= taps) continue;
-                    index line = results == 1 ? filter % SIDE : to_pixel * NARROW + filter;
-                    index column = unit == 1 ? channel % SIDE : from_pixel * NARROW;
-                    index cell = (((block - begin) * cells + channel / SIDE) * j->side + tap) * taps + distance;
-                    const float *sums = (const float *)(room + share * thread_room(j) + group * apart);
-                    sum += load_floats(sums + cell * CELL + line * SIDE + column + lane);
-                }
-        memcpy(to + lane, &sum, sizeof sum);
+    block -= all * share / j->sharing;
+    const float *own = (const float *)(room + share * thread_room(j)) + block * cells * j->side * taps * CELL;
+    for (index tap = 0; tap < j->side * j->side; tap++) {
+        int fresh = 1;
+        for (index pixels = 0; pixels < results * unit; pixels++) {
+            index to = pixels / unit, from = pixels % unit;
+            index distance = tap % j->side - from + to * j->stride - nearest(j);
+            if (distance < 0 || distance >= taps) continue;
+            index line = results == 1 ? filter % SIDE : to * NARROW + filter;
+            const float *sums = own + (tap / j->side * taps + distance) * CELL + line * SIDE + from * NARROW;
+            for (index cell = 0; cell < cells; cell++)
+                add_up(sums + cell * j->side * taps * CELL, groups_of(j), j->sharing * thread_room(j), SIDE / unit, fresh,
+                       gradient + tap * j->channels + cell * SIDE);
+            fresh = 0;
+        }
     }
 }
 
@@ -234,14 +235,11 @@ void matrix_kernel_gradient(const number *x, const number *dy, float *gradient, 
         begin_tiles();
 #pragma omp for schedule(static, 1)
         for (index thread = 0; thread < j->threads; thread++) /* not by its number: there may be fewer than asked for */
-            sum_share(j, x, dy, thread, room + thread * thread_room(j));
+            sum_share(j, x, dy, thread, gradient, room + thread * thread_room(j));
         end_tiles();
 #pragma omp for
-        for (index filter = 0; filter < j->filters; filter++)
-            for (index tap = 0; tap < j->side * j->side; tap++)
-                for (index channel = 0; channel < j->channels; channel += NARROW)
-                    put_tap(j, room, filter, channel, tap / j->side, tap % j->side,
-                            gradient + (filter * j->side * j->side + tap) * j->channels + channel);
+        for (index filter = 0; filter < (direct(j) ? 0 : j->filters); filter++)
+            put_filter(j, room, filter, gradient + filter * j->side * j->side * j->channels);
     }
 }
 

@@ -42,18 +42,19 @@ INLINE void clear_sums(void) {
     _tile_zero(3);
 }
 
-INLINE void take_sums(const float *sums) {
-    _tile_loadd(0, sums, SIDE * 4);
-    _tile_loadd(1, sums + HALF_SIDE, SIDE * 4);
-    _tile_loadd(2, sums + HALF_SIDE * SIDE, SIDE * 4);
-    _tile_loadd(3, sums + HALF_SIDE * SIDE + HALF_SIDE, SIDE * 4);
+/* `line`: floats from one of the 32 lines of sums to the next. */
+INLINE void take_sums(const float *sums, index line) {
+    _tile_loadd(0, sums, line * 4);
+    _tile_loadd(1, sums + HALF_SIDE, line * 4);
+    _tile_loadd(2, sums + HALF_SIDE * line, line * 4);
+    _tile_loadd(3, sums + HALF_SIDE * line + HALF_SIDE, line * 4);
 }
 
-INLINE void put_sums(float *sums) {
-    _tile_stored(0, sums, SIDE * 4);
-    _tile_stored(1, sums + HALF_SIDE, SIDE * 4);
-    _tile_stored(2, sums + HALF_SIDE * SIDE, SIDE * 4);
-    _tile_stored(3, sums + HALF_SIDE * SIDE + HALF_SIDE, SIDE * 4);
+INLINE void put_sums(float *sums, index line) {
+    _tile_stored(0, sums, line * 4);
+    _tile_stored(1, sums + HALF_SIDE, line * 4);
+    _tile_stored(2, sums + HALF_SIDE * line, line * 4);
+    _tile_stored(3, sums + HALF_SIDE * line + HALF_SIDE, line * 4);
 }
 
 /* Add the product of a left and a right cell. */
@@ -89,9 +90,13 @@ static _Thread_local float tile_sums[CELL];
 
 INLINE void clear_sums(void) { memset(tile_sums, 0, sizeof tile_sums); }
 
-INLINE void take_sums(const float *sums) { memcpy(tile_sums, sums, sizeof tile_sums); }
+INLINE void take_sums(const float *sums, index line) {
+    for (index row = 0; row < SIDE; row++) memcpy(tile_sums + row * SIDE, sums + row * line, SIDE * sizeof(float));
+}
 
-INLINE void put_sums(float *sums) { memcpy(sums, tile_sums, sizeof tile_sums); }
+INLINE void put_sums(float *sums, index line) {
+    for (index row = 0; row < SIDE; row++) memcpy(sums + row * line, tile_sums + row * SIDE, SIDE * sizeof(float));
+}
 
 INLINE void add_rows(const number *a, const number *b, index rows) {
     for (index row = 0; row < rows; row++)
@@ -107,4 +112,51 @@ INLINE void add_product(const number *a, const number *b) { add_rows(a, b, SIDE)
 INLINE void add_upper_product(const number *a, const number *b) { add_rows(a, b, HALF_SIDE); }
 
 #endif
+
+/* Of a cell: 32 numbers; and 16 pairs of them. */
+typedef uint16_t row __attribute__((vector_size(SIDE * sizeof(number))));
+typedef uint32_t pairs __attribute__((vector_size(HALF_SIDE * sizeof(word))));
+
+/* 32 floats, to the nearest numbers. */
+INLINE row nearest_row(const float *from) {
+#ifdef __AVX512BF16__
+    /* Two halves written and read as a whole would wait for memory. */
+    return (row)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + HALF_SIDE), _mm512_loadu_ps(from));
+#else
+    row result;
+    for (index lane = 0; lane < SIDE; lane += LANES) store((number *)&result + lane, load_floats(from + lane));
+    return result;
+#endif
+}
+
+/* 32 numbers of two rows, as pairs: of the first 16 columns, and of the others. */
+INLINE void pair_up(row one, row other, pairs *first, pairs *second) {
+    *first = (pairs)__builtin_shufflevector(one, other, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41,
+                                            10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47);
+    *second = (pairs)__builtin_shufflevector(one, other, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24,
+                                             56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63);
+}
+
+/* Exchange what lies off the diagonal of squares of twice `size` pairs. */
+#define UPPER(size, i) ((i) & (size) ? HALF_SIDE + (i) - (size) : (i))
+#define LOWER(size, i) ((i) & (size) ? HALF_SIDE + (i) : (i) + (size))
+#define EACH(which, size)                                                                                                \
+    which(size, 0), which(size, 1), which(size, 2), which(size, 3), which(size, 4), which(size, 5), which(size, 6),      \
+        which(size, 7), which(size, 8), which(size, 9), which(size, 10), which(size, 11), which(size, 12),               \
+        which(size, 13), which(size, 14), which(size, 15)
+#define EXCHANGE(rows, size)                                                                                             \
+    _Pragma("GCC unroll 16") for (int i = 0; i < HALF_SIDE; i++) if (!(i & (size))) {                                    \
+        pairs one = rows[i], other = rows[i + (size)];                                                                   \
+        rows[i] = __builtin_shufflevector(one, other, EACH(UPPER, size));                                                \
+        rows[i + (size)] = __builtin_shufflevector(one, other, EACH(LOWER, size));                                       \
+    }
+
+/* 16 rows of 16 pairs. */
+INLINE void transpose(pairs *rows) {
+    EXCHANGE(rows, 8)
+    EXCHANGE(rows, 4)
+    EXCHANGE(rows, 2)
+    EXCHANGE(rows, 1)
+}
+
 #endif
