@@ -99,16 +99,21 @@ static void turn_panel(const job *j, const float *kernel, index block, index dow
             else turn_cell(j, kernel, down * j->side + along, cell * SIDE, block * SIDE, (pairs *)to);
 }
 
-/* One line of a block of maps as left cells; images that there are not are left as they are. */
+/* One line of a block of maps as left cells; images that there are not are left as they are. Images lie far apart: what is
+ * wanted soon is asked for, in this line and the next. */
 static void take_line(const job *j, const number *x, index block, index line, number *to) {
-    index pixels = pixels_of(j->channels), all = across(j), cells = cells_of(j->channels), out = outside(j);
-    index apart = j->height * j->width * j->channels, count = images_in(j, block);
-    const number *from = x + block * SIDE * apart + line * j->width * j->channels - out * j->channels;
-    for (index image = 0; image < count; image++, from += apart, to += SIDE) {
-        for (index cell = 0; cell < all * cells; cell++) {
-            place p = pixels == 1 ? (place){0, 0, 1} : place_of(cell, pixels, out, j->width);
-            row found = load_cell(from + cell * SIDE, p, pixels);
-            __builtin_prefetch(from + cell * SIDE + apart);
+    index pixels = pixels_of(j->channels), out = outside(j), row_numbers = j->width * j->channels;
+    index apart = j->height * row_numbers, count = images_in(j, block), last = across(j) * cells_of(j->channels) - 1;
+    index ahead = smaller(parts(AHEAD, row_numbers), count);
+    const number *from = x + block * SIDE * apart + line * row_numbers - out * j->channels;
+    for (index image = 0; image < count; image++, to += SIDE) {
+        const number *at = from + image * apart;
+        const number *next = image + ahead < count ? at + ahead * apart : from + (image + ahead - count) * apart + row_numbers;
+        for (index cell = 0; cell <= last; cell++) {
+            int edge = pixels > 1 && (cell == 0 || cell == last);
+            row found = edge ? load_cell(at + cell * SIDE, place_of(cell, pixels, out, j->width), pixels)
+                             : *(const unaligned_row *)(at + cell * SIDE);
+            __builtin_prefetch(next + cell * SIDE);
             memcpy(to + cell * CELL, &found, sizeof found);
         }
     }

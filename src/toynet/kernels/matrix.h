@@ -16,6 +16,9 @@
 
 enum { NARROW = 16 };
 
+/* Numbers between what is read of a line and what is asked for. */
+enum { AHEAD = 2048 };
+
 /* Maps of height x width pixels and `channels`; results of tall x wide with `filters`, each under side x side taps,
  * `stride` apart, the first one `top` and `left` pixels outside the map. reversed: what are maps here were results there,
  * as a gradient by the maps goes. Behind these, how it is gone about, see matrix.py. */

@@ -41,19 +41,23 @@ typedef struct {
 
 /* It in pairs of images: of cells of channels from `first` to `end`, each `far` numbers from the one before. */
 INLINE void pair_images(line_of_maps l, index first, index end, index far, number *to) {
-    index pixels = pixels_of(l.channels), step = pixels * l.channels;
-    const number *from = l.from - l.outside * l.channels;
-    for (index image = 0; image < SIDE; image += 2, from += 2 * l.apart)
+    index pixels = pixels_of(l.channels), step = pixels * l.channels, last = l.along - 1;
+    index ahead = 2 * parts(AHEAD, 2 * l.width * l.channels) * l.apart;
+    const number *from = l.from - l.outside * l.channels + first * SIDE;
+    for (index image = 0; image < SIDE; image += 2, from += 2 * l.apart, to += SIDE)
         for (index along = 0; along < l.along; along++) {
+            int edge = pixels > 1 && (along == 0 || along == last);
             place p = place_of(along, pixels, l.outside, l.width);
-            for (index cell = first; cell < end; cell++) {
-                const number *at = from + along * step + cell * SIDE;
-                row one = image < l.count ? load_cell(at, p, pixels) : (row){0};
-                row other = image + 1 < l.count ? load_cell(at + l.apart, p, pixels) : (row){0};
-                __builtin_prefetch(at + 2 * l.apart);
-                __builtin_prefetch(at + 3 * l.apart);
-                pairs *found = (pairs *)(to + (cell - first) * far + along * CELL) + image / 2;
-                pair_up(one, other, found, found + HALF_SIDE);
+            const number *at = from + along * step;
+            number *pair = to + along * CELL;
+            for (index cell = first; cell < end; cell++, at += SIDE, pair += far) {
+                row one = {0}, other = {0};
+                if (image < l.count) one = edge ? load_cell(at, p, pixels) : *(const unaligned_row *)at;
+                if (image + 1 < l.count)
+                    other = edge ? load_cell(at + l.apart, p, pixels) : *(const unaligned_row *)(at + l.apart);
+                __builtin_prefetch(at + ahead);
+                __builtin_prefetch(at + ahead + l.apart);
+                pair_up(one, other, (pairs *)pair, (pairs *)pair + HALF_SIDE);
             }
         }
 }

@@ -115,6 +115,7 @@ INLINE void add_upper_product(const number *a, const number *b) { add_rows(a, b,
 
 /* Of a cell: 32 numbers; and 16 pairs of them. */
 typedef uint16_t row __attribute__((vector_size(SIDE * sizeof(number))));
+typedef row unaligned_row __attribute__((aligned(2)));
 typedef uint32_t pairs __attribute__((vector_size(HALF_SIDE * sizeof(word))));
 
 /* 32 floats, to the nearest numbers. */
