@@ -16,7 +16,7 @@ from toynet.kernels.build import obstacle
 
 HERE = Path(__file__).parent
 ASKED = [
-    *(HERE / f"test_{name}.py" for name in ("maps", "pointwise", "windows", "winograd")),
+    *(HERE / f"test_{name}.py" for name in ("maps", "matrix", "pointwise", "windows", "winograd")),
     HERE.parent / "models" / "test_whole.py",
 ]
 FAST = """

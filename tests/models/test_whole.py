@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from toynet.kernels import blocks as kernels
-from toynet.kernels import winograd
+from toynet.kernels import matrix, winograd
 from toynet.kernels.build import obstacle
 from toynet.models.blocks import ResidualBlock, basic_convs, projection
 from toynet.models.chain import use_compiled
@@ -20,9 +20,10 @@ BF16, FP32 = torch.bfloat16, torch.float32
 
 @pytest.fixture(autouse=True)
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Winograd's filtering pays here; how blocks are taken as a whole."""
+    """Winograd's filtering pays here, and there is no matrix unit; how blocks are taken as a whole."""
     calls: list[str] = []
     monkeypatch.setattr(winograd, "pays", lambda _: True)
+    monkeypatch.setattr(matrix, "is_there", lambda: False)
     for name in ("preact", "postact"):
         monkeypatch.setattr(kernels, name, noting(getattr(kernels, name), calls))
     return calls
@@ -67,14 +68,17 @@ def learn(block: ResidualBlock, maps: Tensor) -> list[Tensor]:
     return [one.detach().double() for one in found]
 
 
-@pytest.mark.parametrize("numbers", [BF16, FP32], ids=str)
+@pytest.mark.parametrize(("numbers", "unit"), [(BF16, False), (BF16, True), (FP32, False)], ids=str)
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU])
 @pytest.mark.parametrize("shortcut", ["conv", "conv_bn"])
 @pytest.mark.parametrize("order", ["pre", "post"])
-@pytest.mark.parametrize(("channels", "width", "stride"), [(32, 32, 1), (16, 48, 2), (16, 32, 1)])
+@pytest.mark.parametrize(
+    ("channels", "width", "stride"), [(32, 32, 1), (16, 48, 2), (16, 32, 1), (32, 64, 2)]
+)
 def test_as_a_whole_it_is_what_it_is_layer_by_layer(
-    channels, width, stride, order, shortcut, activation, numbers, taken, monkeypatch
+    channels, width, stride, order, shortcut, activation, numbers, unit, taken, monkeypatch
 ):
+    monkeypatch.setattr(matrix, "is_there", lambda: unit)
     block, maps = build(channels, width, stride, order=order, shortcut=shortcut), draw(channels, numbers)
     with_activation(block, activation)
     whole = learn(deepcopy(block), maps)

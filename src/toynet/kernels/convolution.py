@@ -23,8 +23,9 @@ class Plan(Protocol):
 
 
 def convolve(plan: Plan, maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None) -> Tensor:
-    """By `plan`, that of channels-last `maps` (N, C, H, W) with `kernel` (K, C, side, side) over `windows`, plus
-    `addend` of the same kind and shape: (N, K, tall, wide).
+    """By `plan`, that of channels-last `maps` (N, C, H, W) with `kernel` (K, C, side, side) over `windows`.
+
+    Plus `addend` of the same kind and shape: (N, K, tall, wide).
 
     Raises `ValueError` where `addend` has another shape.
     """

@@ -73,7 +73,8 @@ INLINE void turn_cell(const job *j, const float *kernel, index tap, index channe
 INLINE float weight_at(const job *j, const float *kernel, index down, index along, index channel, index filter) {
     index tap = down * j->side + along, taps = j->side * j->side;
     if (along < 0 || along >= j->side) return 0;
-    return kernel[j->reversed ? (channel * taps + tap) * j->filters + filter : (filter * taps + tap) * j->channels + channel];
+    return kernel[j->reversed ? (channel * taps + tap) * j->filters + filter
+                              : (filter * taps + tap) * j->channels + channel];
 }
 
 /* One distance between cells, where one or both are of two pixels. */
@@ -99,8 +100,8 @@ static void turn_panel(const job *j, const float *kernel, index block, index dow
             else turn_cell(j, kernel, down * j->side + along, cell * SIDE, block * SIDE, (pairs *)to);
 }
 
-/* One line of a block of maps as left cells; images that there are not are left as they are. Images lie far apart: what is
- * wanted soon is asked for, in this line and the next. */
+/* One line of a block of maps as left cells; images that there are not are left as they are. Images lie far apart:
+ * what is wanted soon is asked for, in this line and the next. */
 static void take_line(const job *j, const number *x, index block, index line, number *to) {
     index pixels = pixels_of(j->channels), out = outside(j), row_numbers = j->width * j->channels;
     index apart = j->height * row_numbers, count = images_in(j, block), last = across(j) * cells_of(j->channels) - 1;
@@ -108,7 +109,8 @@ static void take_line(const job *j, const number *x, index block, index line, nu
     const number *from = x + block * SIDE * apart + line * row_numbers - out * j->channels;
     for (index image = 0; image < count; image++, to += SIDE) {
         const number *at = from + image * apart;
-        const number *next = image + ahead < count ? at + ahead * apart : from + (image + ahead - count) * apart + row_numbers;
+        const number *next =
+            image + ahead < count ? at + ahead * apart : from + (image + ahead - count) * apart + row_numbers;
         for (index cell = 0; cell <= last; cell++) {
             int edge = pixels > 1 && (cell == 0 || cell == last);
             row found = edge ? load_cell(at + cell * SIDE, place_of(cell, pixels, out, j->width), pixels)
@@ -119,8 +121,8 @@ static void take_line(const job *j, const number *x, index block, index line, nu
     }
 }
 
-/* The first `numbers` of each line of sums as results of `count` images, `apart` numbers from one another; plus the same of
- * `addend`, if anything. */
+/* The first `numbers` of each line of sums as results of `count` images, `apart` numbers from one another; plus the
+ * same of `addend`, if anything. */
 INLINE void put_results(const float *sums, index count, index numbers, index apart, const number *addend, number *to) {
     if (numbers == SIDE && !addend) {
         for (index image = 0; image < count; image++, sums += SIDE, to += apart) {
@@ -157,8 +159,8 @@ static place_of_work work_in(const job *j, number *room) {
     return w;
 }
 
-INLINE void sum_result(const meetings *down, const meetings *along, const number *held, const number *panel, index line,
-                       index taps, index cells, int half) {
+INLINE void sum_result(const meetings *down, const meetings *along, const number *held, const number *panel,
+                       index line, index taps, index cells, int half) {
     clear_sums();
     for (index d = 0; d < down->count; d++)
         for (index a = 0; a < along->count; a++) {
@@ -171,8 +173,8 @@ INLINE void sum_result(const meetings *down, const meetings *along, const number
 }
 
 /* One line of a block of results for one block of filters; plus the same of `addend`. held: the block's lines. */
-static void convolve_line(const job *j, const number *held, const number *panel, index block, index line, index filters,
-                          const number *addend, number *y, const place_of_work *w) {
+static void convolve_line(const job *j, const number *held, const number *panel, index block, index line,
+                          index filters, const number *addend, number *y, const place_of_work *w) {
     index cells = cells_of(j->channels), pixels = pixels_of(j->filters), count = images_in(j, block);
     index apart = j->tall * j->wide * j->filters;
     index start = block * SIDE * apart + line * j->wide * j->filters + filters * SIDE;
@@ -193,10 +195,10 @@ static void convolve_line(const job *j, const number *held, const number *panel,
     }
 }
 
-/* Some blocks' strip of lines, for a share of the filters; plus the same of `addend`. turned: all panels, unless they are
- * turned here. */
-static void convolve_strip(const job *j, const number *x, const float *kernel, const number *turned, const number *addend,
-                           number *y, number *room, index task) {
+/* Some blocks' strip of lines, for a share of the filters; plus the same of `addend`. turned: all panels, unless they
+ * are turned here. */
+static void convolve_strip(const job *j, const number *x, const float *kernel, const number *turned,
+                           const number *addend, number *y, number *room, index task) {
     index share = task % j->sharing, strip = task / j->sharing % j->strips, group = task / j->sharing / j->strips;
     index first = group * j->groups, last = smaller(first + j->groups, blocks_of(j)), all = cells_of(j->filters);
     index line = j->tall * strip / j->strips, end = j->tall * (strip + 1) / j->strips;
@@ -206,21 +208,23 @@ static void convolve_strip(const job *j, const number *x, const float *kernel, c
         taken = larger(taken, first_line(j, line));
         for (; taken <= last_line(j, next - 1); taken++)
             for (index block = first; block < last; block++)
-                take_line(j, x, block, taken, w.held + ((block - first) * j->lines + taken % j->lines) * line_numbers(j));
+                take_line(j, x, block, taken,
+                          w.held + ((block - first) * j->lines + taken % j->lines) * line_numbers(j));
         for (index filters = all * share / j->sharing; filters < all * (share + 1) / j->sharing; filters++) {
             const number *panel = j->fresh ? w.panel : turned + filters * panel_numbers(j);
             for (index down = 0; j->fresh && down < j->side; down++)
                 turn_panel(j, kernel, filters, down, w.panel + down * panel_numbers(j) / j->side);
             for (index block = first; block < last; block++)
                 for (index each = line; each < next; each++)
-                    convolve_line(j, w.held + (block - first) * j->lines * line_numbers(j), panel, block, each, filters,
-                                  addend, y, &w);
+                    convolve_line(j, w.held + (block - first) * j->lines * line_numbers(j), panel, block, each,
+                                  filters, addend, y, &w);
         }
     }
 }
 
 /* y, the convolution of x; plus `addend`, which may be y itself, or 0. */
-void matrix_convolve(const number *x, const float *kernel, const number *addend, number *y, number *room, const job *j) {
+void matrix_convolve(const number *x, const float *kernel, const number *addend, number *y, number *room,
+                     const job *j) {
     index panels = j->fresh ? 0 : cells_of(j->filters) * j->side;
 #pragma omp parallel num_threads(j->threads)
     {

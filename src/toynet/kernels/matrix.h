@@ -1,13 +1,13 @@
 /* Convolutions in a matrix unit: where maps' pixels and a kernel's taps meet.
  *
  * 32 images are taken at once: of one pixel of all of them, 32 channels are a left cell (tiles.h), and a kernel's tap
- * from 32 channels to 32 filters is a right cell. The results of a pixel are sums over the taps inside of the map, so no
- * border is filled with zeros and multiplied, and any stride and any order of the sum, the gradient's by the maps too, is
- * the same loop.
+ * from 32 channels to 32 filters is a right cell. The results of a pixel are sums over the taps inside of the map, so
+ * no border is filled with zeros and multiplied, and any stride and any order of the sum, the gradient's by the maps
+ * too, is the same loop.
  *
- * Where there are only 16 channels, or 16 filters, two neighbouring pixels of a line fill a cell, and what lies between
- * cells of pixels is a tap whose cell holds more than one of the kernel's, beside zeros. All is told by the distance
- * between a cell's first pixel and the place under the first tap:
+ * Where there are only 16 channels, or 16 filters, two neighbouring pixels of a line fill a cell, and what lies
+ * between cells of pixels is a tap whose cell holds more than one of the kernel's, beside zeros. All is told by the
+ * distance between a cell's first pixel and the place under the first tap:
  */
 #ifndef TOYNET_MATRIX_H
 #define TOYNET_MATRIX_H
@@ -20,8 +20,8 @@ enum { NARROW = 16 };
 enum { AHEAD = 2048 };
 
 /* Maps of height x width pixels and `channels`; results of tall x wide with `filters`, each under side x side taps,
- * `stride` apart, the first one `top` and `left` pixels outside the map. reversed: what are maps here were results there,
- * as a gradient by the maps goes. Behind these, how it is gone about, see matrix.py. */
+ * `stride` apart, the first one `top` and `left` pixels outside the map. reversed: what are maps here were results
+ * there, as a gradient by the maps goes. Behind these, how it is gone about, see matrix.py. */
 typedef struct {
     index images, height, width, channels, tall, wide, filters, side, stride, top, left, reversed;
     index threads, groups, strips, sharing, lines, most, slices, fresh;
@@ -62,8 +62,8 @@ INLINE index distances(const job *j) {
     return j->side + (j->reversed ? results - 1 + (unit - 1) * j->stride : unit - 1 + (results - 1) * j->stride);
 }
 
-/* The tap of that distance between pixel `from` of a cell and pixel `to` of a cell of results; side or more, or less than
- * 0, if there is none. */
+/* The tap of that distance between pixel `from` of a cell and pixel `to` of a cell of results; side or more, or less
+ * than 0, if there is none. */
 INLINE index tap_of(const job *j, index distance, index from, index to) {
     return j->reversed ? distance + to - from * j->stride : distance + from - to * j->stride;
 }
@@ -119,7 +119,9 @@ INLINE place place_of(index cell, index pixels, index outside, index width) {
 INLINE row load_cell(const number *from, place p, index pixels) {
     row result = {0};
     if (p.first == 0 && p.end == pixels) memcpy(&result, from, sizeof result);
-    else memcpy((number *)&result + p.first * NARROW, from + p.first * NARROW, (p.end - p.first) * NARROW * sizeof(number));
+    else
+        memcpy((number *)&result + p.first * NARROW, from + p.first * NARROW,
+               (p.end - p.first) * NARROW * sizeof(number));
     return result;
 }
 

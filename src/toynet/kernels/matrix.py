@@ -1,8 +1,8 @@
 """Convolutions of bf16 maps in a processor's matrix unit (Intel's AMX): 3x3, and 1x1 at a stride.
 
-Products are taken of 32 images at once, pixel by pixel and tap by tap, so that nothing is gathered but the maps
-themselves, and what lies outside of them costs nothing. `matrix.h` says how. Results differ from torch's by the
-rounding of the maps' numbers.
+Products are taken of 32 images at once, pixel by pixel and tap by tap, so that nothing is gathered but the
+maps themselves, and what lies outside of them costs nothing. `matrix.h` says how. Results differ from torch's
+by the rounding of the maps' numbers.
 """
 
 import ctypes
@@ -25,23 +25,29 @@ NARROW = 16
 
 _CELL = SIDE * SIDE
 
-_HELD = 512 * _CELL
+_HELD = 384 * _CELL
 """Numbers of maps that a thread holds at once: they stay in its second-level cache. Found by timing."""
 
-_HELD_RESULTS = 384 * _CELL
-"""The same of results, in the gradient by the kernel."""
+_HELD_PIXELS, _HELD_RESULTS = 512 * _CELL, 384 * _CELL
+"""The same in the gradient by the kernel: of the maps, and of the gradient by the results."""
 
 _FRESH = 256 * 1024
-"""Of so many weights and more, each thread turns those of its own share of filters, and uses them at once."""
+"""Of so many weights and more, each thread turns those of its own share of filters, and uses them at once,
+where it can hold all maps."""
 
 _LARGE_KERNEL = 128 * 128
 """Channels times filters: from there on threads share filters, not images, in the gradient by the kernel."""
 
 
-@cache
 def is_there() -> bool:
     """Whether this processor has such a unit, which this process may use."""
-    return obstacle(torch.bfloat16) is None and bool(library(torch.bfloat16).matrix_is_there())
+    return obstacle(torch.bfloat16) is None and _granted()
+
+
+@cache
+def _granted() -> bool:
+    """Asks the system for the unit; without one the functions here do the same in plain C."""
+    return bool(library(torch.bfloat16).matrix_is_there())
 
 
 def takes(channels: int, filters: int) -> bool:
@@ -52,7 +58,7 @@ def takes(channels: int, filters: int) -> bool:
 
 
 def convolve(maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None = None) -> Tensor:
-    """The convolution of bf16 `maps` over `windows` of 1x1 or 3x3, any stride; see `convolution.convolve`."""
+    """Of bf16 `maps`, over `windows` of 1x1 or 3x3; see `convolution.convolve`."""
     return convolution.convolve(plan(maps, kernel, windows), maps, kernel, windows, addend)
 
 
@@ -123,7 +129,7 @@ def _convolve(
 
 @lru_cache(maxsize=1024)
 def _plan(shape: torch.Size, filters: int, windows: Windows, threads: int) -> Plan:
-    is_there()  # which asks the system for it
+    _granted()
     images, channels, height, width = shape
     tall, wide = windows.tall, windows.wide
     own = windows.side, windows.stride, windows.top, windows.left
@@ -140,16 +146,13 @@ def _plan(shape: torch.Size, filters: int, windows: Windows, threads: int) -> Pl
 def _convolving(job: _Job) -> None:
     blocks = -(-job.images // SIDE)
     line = _cells(job.channels, job.width + 1) * _CELL
-    kernel = job.channels * job.filters * job.side**2
-    whole = job.height * line <= _HELD
-    shared = whole and kernel >= _FRESH and job.filters >= SIDE * job.threads
-    job.lines = job.height if whole else min(job.height, max(_HELD // line, job.side))
-    if shared:
-        job.fresh, job.sharing, job.strips = 1, job.threads, 1
-        job.groups = max(1, min(_HELD // (job.height * line), blocks))
-        return
     job.groups, job.sharing = 1, 1
+    job.lines = min(job.height, max(_HELD // line, job.side))
     job.strips = 1 if blocks % job.threads == 0 else min(job.threads, job.tall)
+    held = blocks * job.height * line <= _HELD
+    if held and job.channels * job.filters * job.side**2 >= _FRESH and job.filters >= SIDE * job.threads:
+        job.fresh, job.groups, job.lines = 1, blocks, job.height
+        job.sharing, job.strips = job.threads, 1
 
 
 def _summing(job: _Job) -> None:
@@ -164,10 +167,10 @@ def _summing(job: _Job) -> None:
     if large and job.most == job.tall:
         job.groups = max(1, min(blocks, _HELD_RESULTS // (results * job.tall)))
         job.lines = job.height
-        job.slices = max(1, min(cells, -(-job.groups * job.height * line // _HELD)))
+        job.slices = max(1, min(cells, -(-job.groups * job.height * line // _HELD_PIXELS)))
     else:
         job.groups, job.slices = 1, 1
-        job.lines = min(job.height, max(_HELD // line, job.side))
+        job.lines = min(job.height, max(_HELD_PIXELS // line, job.side))
 
 
 def _cells(channels: int, width: int) -> int:

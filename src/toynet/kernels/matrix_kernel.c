@@ -1,7 +1,7 @@
 /* The gradient of a convolution by its kernel, in a matrix unit. See matrix.h.
  *
- * The sum is over images, 32 at a step: for each tap, of 32 filters of results times 32 channels of the pixels under it.
- * So results are turned, filter by filter, and pixels lie in pairs of images.
+ * The sum is over images, 32 at a step: for each tap, of 32 filters of results times 32 channels of the pixels under
+ * it. So results are turned, filter by filter, and pixels lie in pairs of images.
  */
 #ifndef FLOATS
 
@@ -115,10 +115,10 @@ typedef struct {
     int fresh;
 } place_of_work;
 
-/* Add to the sums of one tap, `apart` floats from line to line, what these lines of one block of filters and one cell of
- * channels have of it. */
-static void sum_tap(const job *j, const number *results, const number *pixels, piece p, index tap, run along, float *sums,
-                    index apart, int fresh) {
+/* Add to the sums of one tap, `apart` floats from line to line, what these lines of one block of filters and one cell
+ * of channels have of it. */
+static void sum_tap(const job *j, const number *results, const number *pixels, piece p, index tap, run along,
+                    float *sums, index apart, int fresh) {
     index wide = across(j) * CELL, results_wide = results_across(j) * CELL;
     if (fresh) clear_sums();
     else take_sums(sums, apart);
@@ -225,20 +225,22 @@ static void put_filter(const job *j, const word *room, index filter, float *grad
             index line = results == 1 ? filter % SIDE : to * NARROW + filter;
             const float *sums = own + (tap / j->side * taps + distance) * CELL + line * SIDE + from * NARROW;
             for (index cell = 0; cell < cells; cell++)
-                add_up(sums + cell * j->side * taps * CELL, groups_of(j), j->sharing * thread_room(j), SIDE / unit, fresh,
-                       gradient + tap * j->channels + cell * SIDE);
+                add_up(sums + cell * j->side * taps * CELL, groups_of(j), j->sharing * thread_room(j), SIDE / unit,
+                       fresh, gradient + tap * j->channels + cell * SIDE);
             fresh = 0;
         }
     }
 }
 
-/* The gradient by the kernel (filters, side, side, channels) of the convolution of x, from `dy`, that by its results. */
+/* The gradient by the kernel (filters, side, side, channels) of the convolution of x, from `dy`, that by its results.
+ */
 void matrix_kernel_gradient(const number *x, const number *dy, float *gradient, word *room, const job *j) {
 #pragma omp parallel num_threads(j->threads)
     {
         begin_tiles();
 #pragma omp for schedule(static, 1)
-        for (index thread = 0; thread < j->threads; thread++) /* not by its number: there may be fewer than asked for */
+        for (index thread = 0; thread < j->threads;
+             thread++) /* not by its number: there may be fewer than asked for */
             sum_share(j, x, dy, thread, gradient, room + thread * thread_room(j));
         end_tiles();
 #pragma omp for

@@ -1,14 +1,14 @@
 /* Products of a matrix unit's tiles: 32 x 32 sums in floats of bfloat16 numbers, 32 of them at a step.
  *
- * A left cell is 32 rows of 32 numbers, one after the other. A right cell is two halves for 16 columns each: 16 pairs of
- * neighbouring places in the sum, of each column its pair. Intel's AMX has eight tiles of 16 rows of 64 bytes: four hold the
- * sums, two a left cell, two a right one, so that four products wait for four loads. Elsewhere plain C does the same.
- * Source: Intel's Architecture Instruction Set Extensions Programming Reference, chapter 3.
+ * A left cell is 32 rows of 32 numbers, one after the other. A right cell is two halves for 16 columns each: 16 pairs
+ * of neighbouring places in the sum, of each column its pair. Intel's AMX has eight tiles of 16 rows of 64 bytes: four
+ * hold the sums, two a left cell, two a right one, so that four products wait for four loads. Elsewhere plain C does
+ * the same. Source: Intel's Architecture Instruction Set Extensions Programming Reference, chapter 3.
  */
 #ifndef TOYNET_TILES_H
 #define TOYNET_TILES_H
 
-#include "products.h"
+#include "vectors.h"
 
 enum { SIDE = 32, HALF_SIDE = SIDE / 2, CELL = SIDE * SIDE };
 
@@ -132,24 +132,24 @@ INLINE row nearest_row(const float *from) {
 
 /* 32 numbers of two rows, as pairs: of the first 16 columns, and of the others. */
 INLINE void pair_up(row one, row other, pairs *first, pairs *second) {
-    *first = (pairs)__builtin_shufflevector(one, other, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41,
-                                            10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47);
-    *second = (pairs)__builtin_shufflevector(one, other, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24,
-                                             56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63);
+    *first = (pairs)__builtin_shufflevector(one, other, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40,
+                                            9, 41, 10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47);
+    *second = (pairs)__builtin_shufflevector(one, other, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23,
+                                             55, 24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63);
 }
 
 /* Exchange what lies off the diagonal of squares of twice `size` pairs. */
 #define UPPER(size, i) ((i) & (size) ? HALF_SIDE + (i) - (size) : (i))
 #define LOWER(size, i) ((i) & (size) ? HALF_SIDE + (i) : (i) + (size))
-#define EACH(which, size)                                                                                                \
-    which(size, 0), which(size, 1), which(size, 2), which(size, 3), which(size, 4), which(size, 5), which(size, 6),      \
-        which(size, 7), which(size, 8), which(size, 9), which(size, 10), which(size, 11), which(size, 12),               \
+#define EACH(which, size)                                                                                             \
+    which(size, 0), which(size, 1), which(size, 2), which(size, 3), which(size, 4), which(size, 5), which(size, 6),   \
+        which(size, 7), which(size, 8), which(size, 9), which(size, 10), which(size, 11), which(size, 12),            \
         which(size, 13), which(size, 14), which(size, 15)
-#define EXCHANGE(rows, size)                                                                                             \
-    _Pragma("GCC unroll 16") for (int i = 0; i < HALF_SIDE; i++) if (!(i & (size))) {                                    \
-        pairs one = rows[i], other = rows[i + (size)];                                                                   \
-        rows[i] = __builtin_shufflevector(one, other, EACH(UPPER, size));                                                \
-        rows[i + (size)] = __builtin_shufflevector(one, other, EACH(LOWER, size));                                       \
+#define EXCHANGE(rows, size)                                                                                          \
+    _Pragma("GCC unroll 16") for (int i = 0; i < HALF_SIDE; i++) if (!(i & (size))) {                                 \
+        pairs one = rows[i], other = rows[i + (size)];                                                                \
+        rows[i] = __builtin_shufflevector(one, other, EACH(UPPER, size));                                             \
+        rows[i + (size)] = __builtin_shufflevector(one, other, EACH(LOWER, size));                                    \
     }
 
 /* 16 rows of 16 pairs. */

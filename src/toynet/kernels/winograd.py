@@ -63,7 +63,7 @@ def takes(channels: int, filters: int) -> bool:
 
 
 def convolve(maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None = None) -> Tensor:
-    """The convolution of bf16 or fp32 `maps` over `windows` of 3x3, stride 1 or 2; see `convolution.convolve`."""
+    """Of bf16 or fp32 `maps`, over `windows` of 3x3 at stride 1 or 2; see `convolution.convolve`."""
     return convolution.convolve(plan(maps, kernel, windows), maps, kernel, windows, addend)
 
 

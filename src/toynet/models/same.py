@@ -1,9 +1,10 @@
-"""Convolutions padded as Keras' "same": by torch, by Winograd's filtering, or by products over patches.
+"""Convolutions padded as Keras' "same": by torch, by Winograd's filtering, in a matrix unit, or by products.
 
 A processor's convolution kernels are made for large maps at stride 1. On small maps, gathering the patch
 under every window into a row and multiplying once is faster, above all for the gradient by the kernel, and
-a 1x1 convolution at stride 2 is nothing else. Where multiplications are dear, fewer of them beat both
-(results/kernels.json, results/kernels-epyc.json). Results differ by rounding only.
+a 1x1 convolution at stride 2 is nothing else. Where multiplications are dear, fewer of them beat both; where
+a processor has a matrix unit, functions made for it do (results/kernels.json, results/kernels-epyc.json).
+Results differ by rounding only.
 """
 
 from typing import Any, Literal
@@ -19,8 +20,8 @@ from toynet.kernels import matrix, winograd
 from toynet.kernels.windows import Windows
 
 Way = Literal["library", "weight", "product", "winograd", "matrix"]
-"""By torch; by torch but for the gradient by the kernel; all as matrix products; by Winograd's filtering; in a
-processor's matrix unit."""
+"""By torch; by torch but for the gradient by the kernel; all as matrix products; by Winograd's filtering; in
+a processor's matrix unit."""
 
 LARGEST_PRODUCT = {1: 16, 2: 64}
 """By stride: the most outputs of a map for which everything is taken as a product."""

@@ -114,7 +114,7 @@ class KerasAdam(_Uncompiled, torch.optim.Adam):
 
         torch 2.13 copies the others, before and after, which doubles the time of a step.
         """
-        found = super()._init_group(group, *lists)
+        found = super()._init_group(group, *lists)  # type: ignore[no-untyped-call]
         weights, gradients, averages, squares, *_ = lists
         for place, parts in enumerate(zip(weights, gradients, averages, squares, strict=True)):
             if all(map(_in_channels_last_order, parts)):

@@ -29,6 +29,8 @@ EMULATED __m512i _mm512_loadu_si512(const void *from) {
     return found;
 }
 
+EMULATED __m512 _mm512_loadu_ps(const void *from) { return (__m512)_mm512_loadu_si512(from); }
+
 EMULATED void _mm512_storeu_si512(void *to, __m512i value) { memcpy(to, &value, sizeof value); }
 
 /* In the upper half may be anything. */
