@@ -89,6 +89,7 @@ def convolution(
         return once
 
     ways = ["library", "product"] + ["weight"] * (stride == 1 and kernel == 3) + ["winograd"] * (kernel == 3)
+    ways += ["matrix"] * (taken == "matrix")
     about = {"what": f"convolution {kernel}x{kernel}", "stride": stride, "in": [batch, channels, side, side]}
     return {**about, "out": filters, "taken": taken, "ms": race({way: passes(way) for way in ways})}
 

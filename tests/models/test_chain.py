@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from toynet.kernels import build as compiling
 from toynet.kernels import maps as kernels
 from toynet.kernels import matrix, winograd
 from toynet.kernels.build import obstacle
@@ -199,3 +200,15 @@ def test_where_there_is_no_compiler_the_switch_changes_nothing(numbers, monkeypa
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=numbers == torch.bfloat16):
             results.append(layers(maps))
     assert torch.equal(*results)
+
+
+@needs_kernels
+@pytest.mark.parametrize("spec", NETS, ids=lambda spec: f"{spec.name} {spec.order}")
+def test_in_bf16_no_kernels_for_fp32_are_made(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch):
+    """Which would take seconds of a first start."""
+    asked, outcome = set(), compiling._outcome_once
+    monkeypatch.setattr(compiling, "_outcome_once", lambda numbers: asked.add(numbers) or outcome(numbers))
+    model = build(spec)
+    use_compiled(model, True)
+    learn(model, torch.randn(8, 3, 32, 32).contiguous(memory_format=torch.channels_last), bf16=True)
+    assert asked == {torch.bfloat16}

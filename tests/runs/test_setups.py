@@ -69,8 +69,8 @@ def test_what_is_left_open_is_timed_once_and_kept(monkeypatch: pytest.MonkeyPatc
     ("changes", "images"),
     [
         ({"model.widths": [4, 8, 8, 8]}, 64),
-        ({"model.name": "toynet14", "model.widths": [64, 128, 256, 512]}, 20),
-        ({"model.name": "toynet14", "model.widths": [512, 512, 512, 512]}, 16),
+        ({"model.name": "toynet14", "model.widths": [64, 128, 256, 512]}, 32),
+        ({"model.name": "toynet14", "model.widths": [512, 512, 512, 512]}, 32),
         ({"model.name": "toynet14", "model.widths": [64, 128, 256, 512], "train.micro_batch": 8}, 8),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from toynet.kernels import maps as compiled
-from toynet.models.same import SameConv, plus
+from toynet.models.same import SameConv, plus, takes
 
 
 class Chain(nn.Sequential):
@@ -29,7 +29,7 @@ class Chain(nn.Sequential):
                 input = compiled.max_pool(input)
             elif self._can_norm(layer, input):
                 input = compiled.norm_act(input, layer, _pop_activation(layers))
-            elif not layers and isinstance(layer, SameConv) and self.compiled and compiled.takes(input):
+            elif not layers and isinstance(layer, SameConv) and self.compiled and takes(input):
                 input, addend = layer(input, addend), None
             else:
                 input = layer(input)

@@ -15,7 +15,7 @@ from toynet.core import places
 from toynet.core.environment import busy_warning, fingerprint, usable_cores
 from toynet.core.errors import UsageError
 from toynet.core.reporter import Reporter
-from toynet.kernels import build
+from toynet.kernels import build, matrix
 from toynet.models import catalog
 from toynet.models.cost import FLOP_PER_MAC, PASSES, cost
 from toynet.runs import subject, weights
@@ -28,7 +28,7 @@ from toynet.training.precision import Precision
 from toynet.training.remembered import recall, remember
 from toynet.training.setup import MemoryFormat, Setup, candidates, in_steps, on_threads, prepare
 
-_ENOUGH_FLOP, _FEWEST_IMAGES = 5e10, 16
+_ENOUGH_FLOP = 5e10
 """Some tenths of a second on two cores; less and it is calls, not arithmetic, that are timed."""
 
 _UNTIL_REPLAYED = 3
@@ -140,7 +140,9 @@ def _short_trial(recipe: Recipe, card: DataCard) -> Callable[[Setup], float]:
     is waited for."""
     count = recipe.train.micro_batch or recipe.train.batch_size
     flop = PASSES * FLOP_PER_MAC * cost(subject.build_model(recipe, card), card.image_shape).macs
-    images = min(count, max(_FEWEST_IMAGES, int(_ENOUGH_FLOP / flop)))
+    # A matrix unit takes so many at once, or leaves a part of it idle.
+    blocks = max(1, int(_ENOUGH_FLOP / flop) // matrix.SIDE)
+    images = min(count, blocks * matrix.SIDE)
     trial = Trial(recipe, card, images)
     return lambda setup: trial.seconds(setup) * count / images
 

@@ -160,6 +160,9 @@ class Muon(_Uncompiled):
                     state["momentum_buffer"] = torch.zeros_like(weight)
                 buffer = state["momentum_buffer"].lerp_(weight.grad, 1 - group["momentum"])
                 update = weight.grad.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer
+                # A row's order is all one to it, and in the order of memory nothing is copied.
+                if _in_channels_last_order(update):
+                    weight, update = weight.permute(0, 2, 3, 1), update.permute(0, 2, 3, 1)
                 matrix = update.flatten(1)
                 scale = math.sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
                 if group["unit_rows"]:
