@@ -22,21 +22,21 @@ Three = tuple[Tensor | None, Tensor | None, Tensor | None]
 class Unit(NamedTuple):
     """Batch norm, the activation behind it, and a convolution (K, C, 3, 3) over windows: first or last.
 
-    matrix: in a matrix unit, or else by Winograd's filtering.
+    in_matrix_unit: or else by Winograd's filtering.
     """
 
     norm: nn.BatchNorm2d
     activation: Activation
     kernel: Tensor
     windows: Windows
-    matrix: bool = False
+    in_matrix_unit: bool = False
 
     @property
     def weights(self) -> Three:
         return self.norm.weight, self.norm.bias, self.kernel
 
     def plan(self, maps: Tensor) -> Plan:
-        return (matrix.plan if self.matrix else winograd.plan)(maps, self.kernel, self.windows)
+        return (matrix.plan if self.in_matrix_unit else winograd.plan)(maps, self.kernel, self.windows)
 
     def shape(self, images: int) -> torch.Size:
         """Of what the convolution makes of so many maps."""
@@ -46,13 +46,13 @@ class Unit(NamedTuple):
 class Shortcut(NamedTuple):
     """A 1x1 convolution (K, C, 1, 1) over windows, and batch norm behind it, if any.
 
-    matrix: in a matrix unit, or else in vector registers.
+    in_matrix_unit: or else in vector registers.
     """
 
     kernel: Tensor
     windows: Windows
     norm: nn.BatchNorm2d | None = None
-    matrix: bool = False
+    in_matrix_unit: bool = False
 
     @property
     def weights(self) -> Three:
@@ -60,13 +60,13 @@ class Shortcut(NamedTuple):
         return (self.kernel, norm.weight, norm.bias) if norm else (self.kernel, None, None)
 
     def convolve(self, maps: Tensor) -> Tensor:
-        if self.matrix:
+        if self.in_matrix_unit:
             return matrix.plan(maps, self.kernel, self.windows).convolve(maps, self.kernel)
         return pointwise.convolve(maps, self.kernel, self.windows)
 
     def add_gradients(self, maps: Tensor, gradient: Tensor, by_maps: Tensor) -> Tensor:
         """The gradient by the kernel; that by the maps is added to `by_maps`."""
-        if not self.matrix:
+        if not self.in_matrix_unit:
             return pointwise.add_gradients(maps, self.kernel, self.windows, gradient, by_maps)
         plan = matrix.plan(maps, self.kernel, self.windows)
         plan.add_by_maps(gradient, self.kernel, by_maps)

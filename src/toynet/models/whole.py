@@ -16,8 +16,8 @@ def whole(
     """The result of the block of these parts for `maps` (N, C, H, W); none where it must go layer by layer.
 
     It is had in training, of two units of batch norm, activation and 3x3 convolution by Winograd's filtering
-    in `pre` or `post` order, beside nothing or a 1x1 convolution with batch norm behind it or without. Hooks
-    on the layers are passed over.
+    or in a matrix unit, in `pre` or `post` order, beside nothing or a 1x1 convolution with batch norm behind it
+    or without. Hooks on the layers are passed over.
     """
     if not (branch.compiled and takes(maps)):
         return None
@@ -53,7 +53,7 @@ def _unit(
     way = conv.way(windows, shape[0], numbers)
     if way not in ("winograd", "matrix"):
         return None
-    return blocks.Unit(norm, known, conv.weight, windows, matrix=way == "matrix")
+    return blocks.Unit(norm, known, conv.weight, windows, in_matrix_unit=way == "matrix")
 
 
 def _shortcut(layers: list[nn.Module], shape: torch.Size, numbers: torch.dtype) -> blocks.Shortcut | None:
@@ -65,9 +65,9 @@ def _shortcut(layers: list[nn.Module], shape: torch.Size, numbers: torch.dtype) 
             windows = conv.windows(shape)
             in_matrix_unit = conv.way(windows, shape[0], numbers) == "matrix"
             if not norm:
-                return blocks.Shortcut(conv.weight, windows, matrix=in_matrix_unit)
+                return blocks.Shortcut(conv.weight, windows, in_matrix_unit=in_matrix_unit)
             if len(norm) == 1 and _learns(norm[0]):
-                return blocks.Shortcut(conv.weight, windows, norm[0], matrix=in_matrix_unit)
+                return blocks.Shortcut(conv.weight, windows, norm[0], in_matrix_unit=in_matrix_unit)
     return None
 
 
