@@ -165,6 +165,40 @@ def test_unit_rows_make_the_rate_a_relative_one():
     torch.testing.assert_close(weight.detach().flatten(1), expected)
 
 
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_the_order_in_memory_changes_rounding_at_most(name: str):
+    """Weights in channels-last order are taken as they lie."""
+    found = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        weight = nn.Parameter(torch.randn(12, 8, 3, 3).to(memory_format=order))
+        if name == "adam":
+            optimizer = optimizers.KerasAdam([weight], keras_eps=1e-7, lr=0.1)
+        else:
+            optimizer = optimizers.Muon([weight], 0.1, 0.9, nesterov=True, weight_decay=0.01, unit_rows=True)
+        for _ in range(3):
+            weight.grad = torch.randn(12, 8, 3, 3).to(memory_format=order)
+            optimizer.step()
+        assert weight.is_contiguous(memory_format=order)
+        found.append(weight.detach())
+    if name == "adam":
+        assert torch.equal(*found)
+    else:
+        torch.testing.assert_close(*found, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("gradients", [torch.contiguous_format, torch.channels_last])
+def test_adam_takes_what_lies_in_channels_last_order_without_a_copy(gradients: torch.memory_format):
+    weight = nn.Parameter(torch.randn(12, 8, 3, 3).to(memory_format=torch.channels_last))
+    weight.grad = torch.randn(12, 8, 3, 3).to(memory_format=gradients)
+    optimizer = optimizers.KerasAdam([weight], keras_eps=1e-7, lr=0.1)
+    lists = [[] for _ in range(6)]
+    optimizer._init_group(optimizer.param_groups[0], *lists)
+    taken = [one for (one,) in lists[:4]]
+    assert all(one.is_contiguous() for one in taken) == (gradients is torch.channels_last)
+    assert taken[0].data_ptr() == weight.data_ptr()
+
+
 def test_adams_epsilon_follows_the_weights_that_still_move():
     frozen, moving = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
     alone = nn.Parameter(torch.ones(3))
