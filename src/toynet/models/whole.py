@@ -16,8 +16,8 @@ def whole(
     """The result of the block of these parts for `maps` (N, C, H, W); none where it must go layer by layer.
 
     It is had in training, of two units of batch norm, activation and 3x3 convolution by Winograd's filtering
-    or in a matrix unit, in `pre` or `post` order, beside nothing or a 1x1 convolution with batch norm behind it
-    or without. Hooks on the layers are passed over.
+    or in a matrix unit, in `pre` or `post` order, beside nothing or a 1x1 convolution with batch norm behind
+    it or without. Hooks on the layers are passed over.
     """
     if not (branch.compiled and takes(maps)):
         return None
