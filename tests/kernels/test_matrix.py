@@ -38,10 +38,6 @@ def channels_last(tensor: Tensor) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
-def layer_of(shape: tuple[int, ...], side: int, stride: int) -> SameConv:
-    return SameConv(shape[1], shape[2], side, stride)
-
-
 def draw(shape: tuple[int, ...], side: int, stride: int, *, whole: bool = True) -> Three:
     """Of whole numbers, whose sums floats hold exactly, unless told otherwise."""
     torch.manual_seed(0)
@@ -130,7 +126,9 @@ def test_the_cuts_differ(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(matrix, "_LARGE_KERNEL", fresh)
         matrix._plan.cache_clear()
         plan = matrix.plan(maps, kernel, windows)
-        told.append([getattr(job, name) for job in (plan.job, plan.kernel_job) for name, _ in job._fields_])
+        told.append(
+            [getattr(job, name) for job in (plan.forward.job, plan.kernel.job) for name, _ in job._fields_]
+        )
     assert all(one != other for one, other in pairwise(told))
 
 
@@ -167,7 +165,7 @@ def test_the_result_does_not_depend_on_what_memory_held(
 def test_an_addend_is_added_before_rounding(channels: int, side: int, stride: int):
     maps, kernel, gradient = given = draw((3, channels, 64, 5, 7), side, stride)
     windows = SameConv(channels, 64, side, stride).windows(maps.shape)
-    outputs, by_maps, _ = exact(given, side, stride)
+    outputs, by_maps, by_kernel = exact(given, side, stride)
     addend = channels_last(1 - outputs.to(BF16)).requires_grad_()
     total = matrix.convolve(maps, kernel, windows, addend)
     total.backward(gradient)
@@ -176,7 +174,7 @@ def test_an_addend_is_added_before_rounding(channels: int, side: int, stride: in
 
     plan, held = matrix.plan(maps, kernel, windows), channels_last(torch.ones_like(maps))
     assert torch.equal(plan.by_maps(gradient, kernel, held), (by_maps + 1).to(BF16))
-    plan.add_by_maps(gradient, kernel, held)
+    assert torch.equal(matrix.add_gradients(maps, kernel, windows, gradient, held), by_kernel.float())
     assert torch.equal(held, (by_maps + 1).to(BF16))
     with pytest.raises(ValueError, match="outputs of"):
         matrix.convolve(maps, kernel, windows, addend[:, :, :0])

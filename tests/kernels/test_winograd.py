@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from toynet.kernels import winograd
+from toynet.kernels import matrix, winograd
 from toynet.kernels.build import library, obstacle
 from toynet.models.same import SameConv
 
@@ -117,7 +117,7 @@ def test_large_kernels_are_left_to_fewer_threads(
     given = draw(3, 32, 16, 6, 6, 1, numbers)
     assert error(passes(*given, 1, ours=True)[2], exact(given, 1)[2]) < FURTHEST[numbers, 1]
     plan = plans(given[0].shape, numbers, 16, SameConv(32, 16).windows(given[0].shape), 3)
-    assert (plan.kernel_job.threads, plan.kernel_job.sharing) == (groups, 1)
+    assert (plan.kernel.job.threads, plan.kernel.job.sharing) == (groups, 1)
 
 
 @pytest.mark.parametrize(("many", "shares"), [(0, False), (1 << 20, True)])
@@ -140,7 +140,7 @@ def test_threads_share_tiles_or_not(
     plan = plans(
         given[0].shape, numbers, 48, SameConv(32, 48, stride=stride).windows(given[0].shape), threads
     )
-    assert plan.kernel_job.sharing == (math.gcd(threads, 4) if shares else 1)
+    assert plan.kernel.job.sharing == (math.gcd(threads, 4) if shares else 1)
 
 
 @pytest.mark.parametrize("numbers_at_once", [1, 1 << 22], ids=["chunks", "whole"])
@@ -161,7 +161,7 @@ def test_a_kernel_turned_by_every_thread_is_the_one_turned_beforehand(
         found.append(passes(*given, stride, ours=True))
         windows = SameConv(shape[1], filters, stride=stride).windows(given[0].shape)
         plan = plans(given[0].shape, numbers, filters, windows, threads)
-        assert plan.job.fresh == bool(few)
+        assert plan.forward.job.fresh == bool(few)
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 
@@ -252,7 +252,7 @@ def test_counts_that_are_no_multiples_are_not_taken():
 
 @pytest.mark.parametrize("flags", [set(), {"amx_bf16"}])
 def test_a_matrix_unit_for_bf16_is_left_its_work(flags: set[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(winograd, "flags", lambda: flags)
+    monkeypatch.setattr(matrix, "flags", lambda: flags)
     fast = {BF16: library(BF16).winograd_is_fast() and not flags, FP32: True}
     assert {numbers: winograd.pays.__wrapped__(numbers) for numbers in fast} == fast
 

@@ -67,12 +67,12 @@ def test_a_network_is_no_further_from_fp32_than_torchs_bf16(spec: ModelSpec, mon
     ("name", "widths"),
     [("toynet14", (32, 32, 32, 64)), ("pure_resnet18", (32,) * 4), ("speednet", (32, 32, 64))],
 )
-def test_by_winograds_filtering_it_is_half_as_far_again(name, widths, way, furthest, monkeypatch):
-    """And in a matrix unit no further than by torch."""
+def test_by_ways_of_our_own_it_is_as_far_as_they_are(name, widths, way, furthest, monkeypatch):
+    """By filtering half as far again as by torch, in a matrix unit no further."""
     calls = []
     monkeypatch.setattr(winograd, "pays", lambda _: way is winograd)
     monkeypatch.setattr(matrix, "is_there", lambda: way is matrix)
-    monkeypatch.setattr(way.Plan, "convolve", counting(way.Plan.convolve, calls))
+    monkeypatch.setattr(way, "plan", counting(way.plan, calls))
     torch.manual_seed(0)
     images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     spec = ModelSpec(name=name, widths=widths)
@@ -93,7 +93,7 @@ def test_in_fp32_a_network_is_exact_but_for_rounding(spec, fewest, monkeypatch: 
     """With GELU for every ReLU: at its kink the least error changes a gradient as a whole."""
     norms, products = [], []
     monkeypatch.setattr(kernels, "_averages", counting(kernels._averages, norms))
-    monkeypatch.setattr(winograd.Plan, "convolve", counting(winograd.Plan.convolve, products))
+    monkeypatch.setattr(winograd, "plan", counting(winograd.plan, products))
     torch.manual_seed(0)
     images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     exact = learn(smooth(build(spec)).double(), images.double(), bf16=False)

@@ -66,16 +66,21 @@ def test_what_is_left_open_is_timed_once_and_kept(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("changes", "images"),
+    ("changes", "images", "in_unit"),
     [
-        ({"model.widths": [4, 8, 8, 8]}, 64),
-        ({"model.name": "toynet14", "model.widths": [64, 128, 256, 512]}, 32),
-        ({"model.name": "toynet14", "model.widths": [512, 512, 512, 512]}, 32),
-        ({"model.name": "toynet14", "model.widths": [64, 128, 256, 512], "train.micro_batch": 8}, 8),
+        ({"model.widths": [4, 8, 8, 8]}, 64, 64),
+        ({"model.name": "toynet14", "model.widths": [64, 128, 256, 512]}, 20, 32),
+        ({"model.name": "toynet14", "model.widths": [512, 512, 512, 512]}, 16, 32),
+        ({"model.name": "toynet14", "model.widths": [64, 128, 256, 512], "train.micro_batch": 8}, 8, 8),
     ],
 )
-def test_much_work_is_timed_on_fewer_images(monkeypatch: pytest.MonkeyPatch, changes: dict, images: int):
-    timed = []
+@pytest.mark.parametrize("promised", [False, True])
+def test_much_work_is_timed_on_fewer_images(
+    monkeypatch: pytest.MonkeyPatch, changes: dict, images: int, in_unit: int, promised: bool
+):
+    """A matrix unit takes 32 at once."""
+    images, timed = in_unit if promised else images, []
+    monkeypatch.setattr(setups.matrix, "is_promised", lambda: promised)
 
     class Trial:
         def __init__(self, recipe, card, images) -> None:

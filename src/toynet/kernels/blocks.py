@@ -66,11 +66,8 @@ class Shortcut(NamedTuple):
 
     def add_gradients(self, maps: Tensor, gradient: Tensor, by_maps: Tensor) -> Tensor:
         """The gradient by the kernel; that by the maps is added to `by_maps`."""
-        if not self.in_matrix_unit:
-            return pointwise.add_gradients(maps, self.kernel, self.windows, gradient, by_maps)
-        plan = matrix.plan(maps, self.kernel, self.windows)
-        plan.add_by_maps(gradient, self.kernel, by_maps)
-        return plan.by_kernel(maps, gradient, self.kernel)
+        add = matrix.add_gradients if self.in_matrix_unit else pointwise.add_gradients
+        return add(maps, self.kernel, self.windows, gradient, by_maps)
 
 
 def preact(maps: Tensor, first: Unit, second: Unit, shortcut: Shortcut | None = None) -> Tensor:

@@ -11,11 +11,9 @@ typedef struct {
     int32_t cell, tap;
 } meeting;
 
-enum { MOST_MEETINGS = 6 };
-
 typedef struct {
     int32_t count;
-    meeting each[MOST_MEETINGS];
+    meeting each[MOST_DISTANCES];
 } meetings;
 
 /* Numbers of a block of filters' cells: [tap down][distance along][cell of channels][CELL]. */
@@ -38,7 +36,7 @@ INLINE index thread_numbers(const job *j) {
 }
 
 /* The words that `matrix_convolve` wants. */
-index matrix_room(const job *j) { return (kernel_numbers(j) + j->threads * thread_numbers(j)) / 2; }
+index matrix_convolve_room(const job *j) { return (kernel_numbers(j) + j->threads * thread_numbers(j)) / 2; }
 
 /* One tap from 32 channels to 32 filters. Those of the next cell are asked for meanwhile. */
 INLINE void turn_cell(const job *j, const float *kernel, index tap, index channel, index filter, pairs *to) {

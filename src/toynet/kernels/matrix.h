@@ -7,7 +7,7 @@
  *
  * Where there are only 16 channels, or 16 filters, two neighbouring pixels of a line fill a cell, and what lies
  * between cells of pixels is a tap whose cell holds more than one of the kernel's, beside zeros. All is told by the
- * distance between a cell's first pixel and the place under the first tap:
+ * distance from the place under the first tap to a cell's first pixel.
  */
 #ifndef TOYNET_MATRIX_H
 #define TOYNET_MATRIX_H
@@ -56,6 +56,8 @@ INLINE index results_across(const job *j) { return parts(j->wide, pixels_of(j->f
 
 /* The distances along a line at which a cell of pixels counts for one of results: the least, and how many. */
 INLINE index nearest(const job *j) { return 1 - pixels_of(j->reversed ? j->filters : j->channels); }
+
+enum { MOST_DISTANCES = 6 }; /* of three taps between cells of two pixels, two apart */
 
 INLINE index distances(const job *j) {
     index unit = pixels_of(j->channels), results = pixels_of(j->filters);

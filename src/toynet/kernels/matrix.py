@@ -7,13 +7,14 @@ by the rounding of the maps' numbers.
 
 import ctypes
 from functools import cache, lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from toynet.core.environment import flags
 from toynet.kernels import convolution
-from toynet.kernels.build import library, obstacle, pointers
+from toynet.kernels.build import library, obstacle
+from toynet.kernels.convolution import Plan, task
 from toynet.kernels.maps import MOST_CHANNELS
 from toynet.kernels.windows import Windows
 
@@ -39,9 +40,14 @@ _LARGE_KERNEL = 128 * 128
 """Channels times filters: from there on threads share filters, not images, in the gradient by the kernel."""
 
 
+def is_promised() -> bool:
+    """Whether the processor says that it has such a unit; nothing is compiled for the answer."""
+    return "amx_bf16" in flags()
+
+
 def is_there() -> bool:
-    """Whether this processor has such a unit, which this process may use."""
-    return obstacle(torch.bfloat16) is None and _granted()
+    """Whether it has one, which this process may use."""
+    return is_promised() and obstacle(torch.bfloat16) is None and _granted()
 
 
 @cache
@@ -58,7 +64,7 @@ def takes(channels: int, filters: int) -> bool:
 
 
 def convolve(maps: Tensor, kernel: Tensor, windows: Windows, addend: Tensor | None = None) -> Tensor:
-    """Of bf16 `maps`, over `windows` of 1x1 or 3x3; see `convolution.convolve`."""
+    """Of bf16 `maps`, over `windows` of 1x1 or 3x3 at stride 1 or 2; see `convolution.convolve`."""
     return convolution.convolve(plan(maps, kernel, windows), maps, kernel, windows, addend)
 
 
@@ -67,7 +73,7 @@ class _Job(ctypes.Structure):
 
     groups: blocks of 32 images that a thread takes at once; strips: parts of their lines that threads share;
     sharing: parts of the filters that they share; lines: of maps held at once; most: of results held at once;
-    slices: parts of the channels taken one after the other.
+    slices: parts of the channels taken one after the other; fresh: whether each thread turns its kernels.
     """
 
     _fields_ = tuple(
@@ -80,51 +86,21 @@ class _Job(ctypes.Structure):
     )
 
 
-class Plan(NamedTuple):
-    """A `convolution.Plan`; rooms in words."""
-
-    job: _Job
-    room: int
-    back_job: _Job
-    back_room: int
-    kernel_job: _Job
-    kernel_room: int
-
-    def convolve(self, maps: Tensor, kernel: Tensor, addend: Tensor | None = None) -> Tensor:
-        return _convolve(maps, kernel, addend, self.job, self.room)
-
-    def by_maps(self, gradient: Tensor, kernel: Tensor, addend: Tensor | None = None) -> Tensor:
-        return _convolve(gradient, kernel, addend, self.back_job, self.back_room)
-
-    def add_by_maps(self, gradient: Tensor, kernel: Tensor, by_maps: Tensor) -> None:
-        """Add the gradient by the maps to `by_maps`."""
-        _convolve(gradient, kernel, by_maps, self.back_job, self.back_room, by_maps)
-
-    def by_kernel(self, maps: Tensor, gradient: Tensor, kernel: Tensor) -> Tensor:
-        result = torch.empty(kernel.shape, memory_format=torch.channels_last)
-        room = torch.empty(self.kernel_room, dtype=torch.int32)
-        library(maps.dtype).matrix_kernel_gradient(
-            *pointers(maps, gradient, result, room), ctypes.byref(self.kernel_job)
-        )
-        return result.to(kernel.dtype)
-
-
 def plan(maps: Tensor, kernel: Tensor, windows: Windows) -> Plan:
     """For the convolution of such `maps` (N, C, H, W) with a `kernel` (K, C, side, side), over `windows`."""
     return _plan(maps.shape, len(kernel), windows, torch.get_num_threads())
 
 
-def _convolve(
-    maps: Tensor, kernel: Tensor, addend: Tensor | None, job: _Job, words: int, result: Tensor | None = None
+def add_gradients(
+    maps: Tensor, kernel: Tensor, windows: Windows, gradient: Tensor, by_maps: Tensor
 ) -> Tensor:
-    """To `result`, which may be `addend` itself; or to a new tensor."""
-    taps = kernel.detach().float().contiguous(memory_format=torch.channels_last)
-    if result is None:
-        shape = job.images, job.filters, job.tall, job.wide
-        result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
-    room = torch.empty(words, dtype=torch.int32)
-    library(maps.dtype).matrix_convolve(*pointers(maps, taps, addend, result, room), ctypes.byref(job))
-    return result
+    """The gradient of a convolution by the kernel, from `gradient`, that by its result.
+
+    The one by the maps is added to `by_maps`, in place.
+    """
+    own = plan(maps, kernel, windows)
+    convolution.filtered(own.backward, gradient, kernel, by_maps, by_maps)
+    return own.by_kernel(maps, gradient, kernel)
 
 
 @lru_cache(maxsize=1024)
@@ -139,8 +115,9 @@ def _plan(shape: torch.Size, filters: int, windows: Windows, threads: int) -> Pl
     _convolving(forward)
     _convolving(backward)
     _summing(kernel)
-    rooms = (_room("matrix_room", job) for job in (forward, backward))
-    return Plan(forward, next(rooms), backward, next(rooms), kernel, _room("matrix_kernel_room", kernel))
+    names = "matrix_convolve", "matrix_convolve", "matrix_kernel_gradient"
+    jobs = zip(names, (forward, backward, kernel), strict=True)
+    return Plan(*(task(*one, torch.bfloat16) for one in jobs))
 
 
 def _convolving(job: _Job) -> None:
@@ -159,7 +136,6 @@ def _summing(job: _Job) -> None:
     blocks = -(-job.images // SIDE)
     cells, filters = -(-job.channels // SIDE), -(-job.filters // SIDE)
     line, results = _cells(job.channels, job.width + 1) * _CELL, _cells(job.filters, job.wide) * _CELL
-    job.strips = 1
     large = job.channels * job.filters >= _LARGE_KERNEL and filters % job.threads == 0
     job.sharing = job.threads if large else 1
     results //= job.sharing
@@ -176,10 +152,3 @@ def _summing(job: _Job) -> None:
 def _cells(channels: int, width: int) -> int:
     """Along a line of so many pixels."""
     return (width + 1) // 2 if channels == NARROW else width * (channels // SIDE)
-
-
-def _room(name: str, job: _Job) -> int:
-    """The words that a job works in, as the function `name` tells."""
-    tell = getattr(library(torch.bfloat16), name)
-    tell.restype = ctypes.c_int64
-    return int(tell(ctypes.byref(job)))

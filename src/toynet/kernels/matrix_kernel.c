@@ -30,7 +30,7 @@ INLINE index results_held(const job *j) { return share_of(j) * j->groups * j->mo
 INLINE index thread_room(const job *j) { return sums_of(j) + (pixels_held(j) + results_held(j)) / 2; }
 
 /* The words that `matrix_kernel_gradient` wants. */
-index matrix_kernel_room(const job *j) { return j->threads * thread_room(j); }
+index matrix_kernel_gradient_room(const job *j) { return j->threads * thread_room(j); }
 
 /* A line of maps as it lies: images in a block of it, from the first one, `apart` numbers from one another, of so many
  * channels and cells along, the first `outside` of the map. */
@@ -170,8 +170,6 @@ static index sum_lines(const job *j, const number *x, const number *dy, piece p,
     return last + 1;
 }
 
-enum { MOST_DISTANCES = 8 };
-
 static void sum_piece(const job *j, const number *x, const number *dy, piece p, place_of_work *w) {
     index end = p.end, taken = 0;
     run along[MOST_DISTANCES];
@@ -239,8 +237,7 @@ void matrix_kernel_gradient(const number *x, const number *dy, float *gradient, 
     {
         begin_tiles();
 #pragma omp for schedule(static, 1)
-        for (index thread = 0; thread < j->threads;
-             thread++) /* not by its number: there may be fewer than asked for */
+        for (index thread = 0; thread < j->threads; thread++) /* not its number: there may be fewer threads */
             sum_share(j, x, dy, thread, gradient, room + thread * thread_room(j));
         end_tiles();
 #pragma omp for

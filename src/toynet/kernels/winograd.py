@@ -16,9 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from toynet.core.environment import flags
-from toynet.kernels import convolution
-from toynet.kernels.build import library, pointers
+from toynet.kernels import convolution, matrix
+from toynet.kernels.build import library
+from toynet.kernels.convolution import Plan, task
 from toynet.kernels.maps import MOST_CHANNELS
 from toynet.kernels.windows import Windows
 
@@ -53,7 +53,7 @@ _MOST_SUMS = 1 << 26
 @cache
 def pays(numbers: torch.dtype) -> bool:
     """Whether this processor multiplies `numbers` fast, not in a matrix unit, which this is not made for."""
-    in_matrix_unit = numbers == torch.bfloat16 and "amx_bf16" in flags()
+    in_matrix_unit = numbers == torch.bfloat16 and matrix.is_promised()
     return bool(library(numbers).winograd_is_fast()) and not in_matrix_unit
 
 
@@ -102,43 +102,9 @@ class _Job(ctypes.Structure):
     )
 
 
-class Plan(NamedTuple):
-    """A `convolution.Plan`; rooms in words."""
-
-    job: _Job
-    room: int
-    back_job: _Job
-    back_room: int
-    kernel_job: _Job
-    kernel_room: int
-
-    def convolve(self, maps: Tensor, kernel: Tensor, addend: Tensor | None = None) -> Tensor:
-        return _filter(maps, kernel, addend, self.job, self.room)
-
-    def by_maps(self, gradient: Tensor, kernel: Tensor, addend: Tensor | None = None) -> Tensor:
-        return _filter(gradient, kernel, addend, self.back_job, self.back_room)
-
-    def by_kernel(self, maps: Tensor, gradient: Tensor, kernel: Tensor) -> Tensor:
-        result = torch.empty(kernel.shape, memory_format=torch.channels_last)
-        room = torch.empty(self.kernel_room, dtype=torch.int32)
-        library(maps.dtype).winograd_kernel_gradient(
-            *pointers(maps, gradient, result, room), ctypes.byref(self.kernel_job)
-        )
-        return result.to(kernel.dtype)
-
-
 def plan(maps: Tensor, kernel: Tensor, windows: Windows) -> Plan:
     """For the convolution of such `maps` (N, C, H, W) with a `kernel` (K, C, 3, 3), over `windows`."""
     return _plan(maps.shape, maps.dtype, len(kernel), windows, torch.get_num_threads())
-
-
-def _filter(maps: Tensor, kernel: Tensor, addend: Tensor | None, job: _Job, words: int) -> Tensor:
-    taps = kernel.detach().float().contiguous(memory_format=torch.channels_last)
-    shape = job.images, job.filters, job.tall, job.wide
-    result = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
-    room = torch.empty(words, dtype=torch.int32)
-    library(maps.dtype).winograd_filter(*pointers(maps, taps, addend, result, room), ctypes.byref(job))
-    return result
 
 
 @lru_cache(maxsize=1024)
@@ -156,10 +122,8 @@ def _plan(shape: torch.Size, numbers: torch.dtype, filters: int, windows: Window
     )
     backward.reversed = 1
     kernel = _summing(forth, *there, top, left, 0, 0, numbers=numbers, threads=threads)
-    rooms = (_room("winograd_filter_room", job, numbers) for job in (forward, backward))
-    return Plan(
-        forward, next(rooms), backward, next(rooms), kernel, _room("winograd_gradient_room", kernel, numbers)
-    )
+    names = "winograd_filter", "winograd_filter", "winograd_kernel_gradient"
+    return Plan(*(task(*one, numbers) for one in zip(names, (forward, backward, kernel), strict=True)))
 
 
 def _filtering(kind: _Kind, *geometry: int, numbers: torch.dtype, threads: int) -> _Job:
@@ -198,13 +162,6 @@ def _tiles(kind: _Kind, images: int, tall: int, wide: int) -> int:
 
 def _tiles_of(job: _Job, kind: _Kind) -> int:
     return _tiles(kind, job.images, job.tall + job.over, job.wide + job.before)
-
-
-def _room(name: str, job: _Job, numbers: torch.dtype) -> int:
-    """The words that a job works in, as the function `name` tells."""
-    tell = getattr(library(numbers), name)
-    tell.restype = ctypes.c_int64
-    return int(tell(ctypes.byref(job)))
 
 
 def _rounded_up(count: int, step: int) -> int:

@@ -125,7 +125,7 @@ INLINE index thread_room(const job *j) {
 }
 
 /* The words that `winograd_kernel_gradient` wants. */
-index winograd_gradient_room(const job *j) { return sums_room(j) + j->threads * thread_room(j); }
+index winograd_kernel_gradient_room(const job *j) { return sums_room(j) + j->threads * thread_room(j); }
 
 /* The sums over tiles of products of points, by point, filter and channel. Each group of threads that share tiles has
  * sums of its own, and at least one tile. */

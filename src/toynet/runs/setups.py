@@ -28,7 +28,7 @@ from toynet.training.precision import Precision
 from toynet.training.remembered import recall, remember
 from toynet.training.setup import MemoryFormat, Setup, candidates, in_steps, on_threads, prepare
 
-_ENOUGH_FLOP = 5e10
+_ENOUGH_FLOP, _FEWEST_IMAGES = 5e10, 16
 """Some tenths of a second on two cores; less and it is calls, not arithmetic, that are timed."""
 
 _UNTIL_REPLAYED = 3
@@ -141,8 +141,9 @@ def _short_trial(recipe: Recipe, card: DataCard) -> Callable[[Setup], float]:
     count = recipe.train.micro_batch or recipe.train.batch_size
     flop = PASSES * FLOP_PER_MAC * cost(subject.build_model(recipe, card), card.image_shape).macs
     # A matrix unit takes so many at once, or leaves a part of it idle.
-    blocks = max(1, int(_ENOUGH_FLOP / flop) // matrix.SIDE)
-    images = min(count, blocks * matrix.SIDE)
+    block = matrix.SIDE if matrix.is_promised() else 1
+    enough = max(_FEWEST_IMAGES, block, int(_ENOUGH_FLOP / flop))
+    images = min(count, enough // block * block)
     trial = Trial(recipe, card, images)
     return lambda setup: trial.seconds(setup) * count / images
 
